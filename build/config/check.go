@@ -1,0 +1,252 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/volant/fledge-action/manifest"
+)
+
+// check applies the rules between keys, and those of the manifest for the words
+// that the file has for it. earlier are the problems of single keys; what
+// follows from one of them is not reported again.
+func (c *Config) check(earlier Errors) Errors {
+	k := &checker{Config: c, earlier: earlier}
+	k.source()
+	k.agent()
+	k.init()
+	k.archive()
+	k.unused()
+	k.normalize()
+	k.words()
+	return k.errs
+}
+
+type checker struct {
+	*Config
+	earlier, errs Errors
+}
+
+// fail reports a problem at key, unless the key or a table around it has one.
+func (k *checker) fail(key, format string, args ...any) {
+	if !k.spoiled(key) {
+		k.errs = append(k.errs, k.Errorf(key, format, args...))
+	}
+}
+
+func (k *checker) warn(key, format string, args ...any) {
+	k.Warnings = append(k.Warnings, k.Errorf(key, format, args...))
+}
+
+func (k *checker) spoiled(key string) bool {
+	return slices.ContainsFunc(k.earlier, func(e *Error) bool {
+		return e.Key == key || strings.HasPrefix(key, e.Key+".") || strings.HasPrefix(key, e.Key+"[") || strings.HasPrefix(e.Key, key+"[")
+	})
+}
+
+func (k *checker) source() {
+	if k.Strategy == OCIRootfs && !k.IsSet("source.image") {
+		k.fail("source.image", `missing key "source.image": strategy oci_rootfs is made from an image (write image = "nginx:alpine" in [source])`)
+	}
+	if k.IsSet("source.busybox_sha256") && !k.IsSet("source.busybox_url") && len(k.Source.BusyboxMirrors) == 0 {
+		k.warn("source.busybox_sha256", `"source.busybox_sha256" without "source.busybox_url" must be that of the pinned busybox`)
+	}
+}
+
+// agentKeys are the keys of [agent] that each strategy uses.
+var agentKeys = map[string][]string{
+	AgentRelease: {"version", "checksum", "base_url"},
+	AgentLocal:   {"path", "checksum"},
+	AgentHTTP:    {"url", "checksum"},
+	AgentNone:    {},
+}
+
+func (k *checker) agent() {
+	a := &k.Agent
+	if k.Strategy == Initramfs && (k.IsSet("init.path") || k.Init.None) {
+		k.agentBesideInit()
+		return
+	}
+	for _, name := range []string{"version", "path", "url", "checksum", "base_url"} {
+		key := "agent." + name
+		if k.IsSet(key) && !slices.Contains(agentKeys[a.SourceStrategy], name) && !k.spoiled("agent.source_strategy") {
+			k.fail(key, "%q has no meaning with source_strategy = %q%s", key, a.SourceStrategy, strategyFor(name))
+		}
+	}
+	switch a.SourceStrategy {
+	case AgentRelease:
+		if a.Version == "" {
+			a.Version = "latest"
+		}
+	case AgentLocal:
+		k.needed("agent.path", `write path = "kestrel"`)
+	case AgentHTTP:
+		k.needed("agent.url", `write url = "https://..."`)
+		k.needed("agent.checksum", "the agent is PID 1 of every VM, so it is not taken unchecked")
+	}
+}
+
+func strategyFor(name string) string {
+	for _, s := range []string{AgentLocal, AgentHTTP, AgentRelease} {
+		if slices.Contains(agentKeys[s], name) {
+			return fmt.Sprintf(" (it belongs to source_strategy = %q)", s)
+		}
+	}
+	return ""
+}
+
+func (k *checker) needed(key, why string) {
+	if !k.IsSet(key) {
+		k.fail(key, "missing key %q: source_strategy = %q needs it (%s)", key, k.Agent.SourceStrategy, why)
+	}
+}
+
+// agentBesideInit: with an init of the author's own there is no agent.
+func (k *checker) agentBesideInit() {
+	if k.IsSet("agent") && k.Agent.SourceStrategy != AgentNone {
+		k.fail("agent", `[agent] and [init] exclude each other: an init of your own runs instead of the agent (remove [agent], or [init])`)
+	}
+	k.Agent = Agent{SourceStrategy: AgentNone}
+}
+
+func (k *checker) init() {
+	if k.IsSet("init.path") && k.Init.None {
+		k.fail("init.none", `"init.path" and "init.none" exclude each other: none means that /init in the artifact is already yours`)
+	}
+	if p := k.Init.Path; p != "" {
+		if why := badInit(p); why != "" {
+			k.fail("init.path", `"init.path" is %q, which %s`, p, why)
+		}
+	}
+	if k.Strategy == Initramfs && k.Init.None && !k.IsSet("source.image") && !k.mapsInit() {
+		k.fail("init.none", `"init.none" needs an /init in the artifact: map one ("my-init" = "/init") or name an image that has it`)
+	}
+}
+
+func badInit(p string) string {
+	if strings.HasPrefix(p, "/") {
+		return badDest(p)
+	}
+	return badSource(p)
+}
+
+// mapsInit reports whether a mapping may bring an /init: itself, or with a folder.
+func (k *checker) mapsInit() bool {
+	return slices.ContainsFunc(k.Mappings, func(m Mapping) bool {
+		return strings.Trim(m.Dest, "/") == "init" || strings.Trim(m.Dest, "/") == ""
+	})
+}
+
+func (k *checker) archive() {
+	i := k.Initramfs
+	switch {
+	case !k.IsSet("initramfs.level"):
+	case i.Compression == "none":
+		k.fail("initramfs.level", `"initramfs.level" has no meaning with compression = "none"`)
+	case i.Compression == "gzip" && i.Level > 9:
+		k.fail("initramfs.level", `"initramfs.level" is %d, want 1 to 9 for gzip`, i.Level)
+	}
+}
+
+// unused warns of tables and keys that the strategy does not look at.
+func (k *checker) unused() {
+	var keys []string
+	switch k.Strategy {
+	case OCIRootfs:
+		keys = []string{"init", "initramfs", "source.busybox_url", "source.busybox_sha256", "source.busybox_mirrors"}
+	case Initramfs:
+		keys = []string{"filesystem"}
+		if !k.IsSet("source.image") {
+			keys = append(keys, "source.platform", "source.plain_http")
+		}
+	}
+	for _, key := range keys {
+		if k.IsSet(key) {
+			k.warn(key, "%q has no effect with strategy = %q", key, k.Strategy)
+		}
+	}
+	if k.Strategy == OCIRootfs && k.Filesystem.Type != "ext4" {
+		k.warn("filesystem.type", "stock Volant boots only ext4, not %s", k.Filesystem.Type)
+	}
+	if k.IsSet("filesystem.journal_mb") && k.Filesystem.Type != "ext4" {
+		k.warn("filesystem.journal_mb", `"filesystem.journal_mb" is for ext4 only`)
+	}
+}
+
+// normalize gives checksums their one form: agent and disk as the manifest has
+// it, busybox as bare hex digits, all in lower case.
+func (k *checker) normalize() {
+	if s := &k.Agent.Checksum; *s != "" {
+		*s = "sha256:" + bareSHA256(*s)
+	}
+	if s := &k.Source.BusyboxSHA256; *s != "" {
+		*s = bareSHA256(*s)
+	}
+	for i := range k.Disks {
+		if s := &k.Disks[i].Checksum; *s != "" {
+			*s = "sha256:" + bareSHA256(*s)
+		}
+	}
+}
+
+func bareSHA256(s string) string { return strings.ToLower(strings.TrimPrefix(s, "sha256:")) }
+
+// words applies the manifest's rules to what the file says of the manifest. What
+// it does not say is filled in with something valid first.
+func (k *checker) words() {
+	m := k.manifest()
+	if k.Strategy == Initramfs {
+		m.Initramfs = &manifest.Initramfs{URL: cmp.Or(k.Plugin.URL, "/a"), Checksum: sampleChecksum}
+	} else {
+		m.Rootfs = &manifest.Rootfs{URL: cmp.Or(k.Plugin.URL, "/a"), Checksum: sampleChecksum}
+	}
+	fill(m)
+	for _, p := range m.Validate() {
+		key := configKey(p.Key)
+		if !k.says(key) {
+			continue
+		}
+		text := fmt.Sprintf("%q: %s", key, p.Message)
+		if p.Fix != "" {
+			text += " (" + p.Fix + ")"
+		}
+		if p.Warning {
+			k.warn(key, "%s", text)
+		} else {
+			k.fail(key, "%s", text)
+		}
+	}
+}
+
+// says reports whether the file has key or a table around it.
+func (k *checker) says(key string) bool {
+	for path := manifest.SplitKey(key); len(path) > 0; path = path[:len(path)-1] {
+		if k.IsSet(manifest.JoinKey(path...)) {
+			return true
+		}
+	}
+	return false
+}
+
+const sampleChecksum = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+// fill gives m what later sources would, so that only what is there is judged.
+func fill(m *manifest.Manifest) {
+	m.SchemaVersion, m.Enabled = manifest.SchemaVersion, true
+	m.Name, m.Version = cmp.Or(m.Name, "a"), cmp.Or(m.Version, "0")
+	m.Runtime = cmp.Or(m.Runtime, m.Name)
+	m.Resources.CPUCores = cmp.Or(m.Resources.CPUCores, 1)
+	m.Resources.MemoryMB = cmp.Or(m.Resources.MemoryMB, 1)
+	m.Workload.Type = cmp.Or(m.Workload.Type, manifest.WorkloadHTTP)
+	m.Workload.BaseURL = cmp.Or(m.Workload.BaseURL, defaultBaseURL)
+	argv := slices.Clone(m.Workload.Entrypoint)
+	switch {
+	case len(argv) == 0:
+		argv = []string{"/a"}
+	case argv[0] != "" && !strings.HasPrefix(argv[0], "/"):
+		argv[0] = "/" + argv[0] // made absolute by the image's PATH or WORKDIR
+	}
+	m.Workload.Entrypoint = argv
+}
