@@ -1,0 +1,292 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/volant/fledge-action/build/cache"
+	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/ext4"
+	"github.com/volant/fledge-action/build/fetch"
+	"github.com/volant/fledge-action/build/guest"
+	"github.com/volant/fledge-action/build/image"
+	"github.com/volant/fledge-action/build/layer"
+	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/outfile"
+)
+
+// builder is one build on its way.
+type builder struct {
+	Request
+	root   *os.Root // the project folder
+	image  *image.Image
+	agent  guest.Agent
+	epoch  time.Time
+	path   string // of the artifact, absolute
+	result Result
+}
+
+// Build makes the artifact and the manifest. A configuration that cannot be built
+// is a *config.Error or config.Errors. Most of those come before anything is
+// fetched; what only the image's files tell, such as a program that is not
+// there, comes later. Nothing is written in either case.
+func Build(ctx context.Context, r Request) (*Result, error) {
+	b := &builder{Request: r}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(r.Config.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the project folder: %w", err)
+	}
+	defer root.Close()
+	b.root = root
+	warned := len(b.result.Warnings)
+	result, err := b.run(ctx)
+	for tries := 0; errors.Is(err, cache.ErrCorrupt) && tries < maxCorrupt; tries++ {
+		// A blob in the cache turned out to be damaged after its bytes had been
+		// used. It is not in the cache any more.
+		b.result = Result{Warnings: b.result.Warnings[:warned]}
+		b.warn(err.Error() + "; starting over")
+		warned++
+		result, err = b.run(ctx)
+	}
+	return result, err
+}
+
+// maxCorrupt is how many damaged blobs of the cache a build survives.
+const maxCorrupt = 16
+
+// run builds once.
+func (b *builder) run(ctx context.Context) (*Result, error) {
+	if err := b.open(ctx); err != nil {
+		return nil, err
+	}
+	defer b.image.Close()
+	return b.build(ctx)
+}
+
+// check refuses what this version does not build.
+func (b *builder) check() error {
+	c := b.Config
+	if err := notBuilt(c); err != nil {
+		return err
+	}
+	if err := checkReference(c); err != nil {
+		return err
+	}
+	if b.Output != "" && filepath.Base(b.Output) == ManifestName {
+		return fmt.Errorf("output %q: that is the manifest's name; choose another", b.Output)
+	}
+	for _, w := range c.Warnings {
+		b.warn(w.Error())
+	}
+	if b.Template != nil {
+		for _, w := range b.Template.Warnings {
+			b.warn(w.Error())
+		}
+	}
+	return nil
+}
+
+// notBuilt says what this version does not build, nil when it builds everything
+// that the configuration asks for.
+func notBuilt(c *config.Config) *config.Error {
+	if c.Strategy != config.OCIRootfs {
+		return c.Errorf("strategy", "strategy %q is not built yet; this version builds %q", c.Strategy, config.OCIRootfs)
+	}
+	if t := c.Filesystem.Type; t != "ext4" {
+		return c.Errorf("filesystem.type", "%s is not built yet; stock Volant boots only ext4", t)
+	}
+	return nil
+}
+
+// checkReference refuses an image reference that can stand for nothing.
+func checkReference(c *config.Config) error {
+	if c.Source.Image == "" {
+		return nil
+	}
+	if _, err := image.Parse(c.Source.Image); err != nil {
+		return c.Errorf("source.image", "%v", err)
+	}
+	return nil
+}
+
+// open reads what is small: the image's manifest and config, and the agent. Then
+// everything is known that decides whether the build makes sense.
+func (b *builder) open(ctx context.Context) error {
+	c := b.Config
+	b.stage("opening image %s", c.Source.Image)
+	im, err := image.Open(ctx, c.Source.Image, image.Options{
+		Dir: c.Dir, Platform: c.Source.Platform, PlainHTTP: c.Source.PlainHTTP,
+		Keychain: b.Keychain, Transport: b.Transport, Cache: b.Cache, TempDir: b.TempDir, DockerHost: b.DockerHost, Policy: b.policy(),
+	})
+	if err != nil {
+		return err
+	}
+	b.image = im
+	if b.epoch = b.chooseEpoch(); !b.Epoch.IsZero() {
+		b.detail("epoch %s from the caller", b.epoch.Format(time.RFC3339))
+	}
+	if err := b.prepare(); err != nil {
+		return errors.Join(err, im.Close())
+	}
+	if c.Agent.SourceStrategy != config.AgentNone {
+		b.stage("fetching agent (%s)", c.Agent.SourceStrategy)
+	}
+	b.agent, err = guest.Resolve(ctx, guest.Request{
+		Strategy: guest.Strategy(c.Agent.SourceStrategy), Version: c.Agent.Version, Path: c.Agent.Path, URL: c.Agent.URL,
+		SHA256: c.Agent.Checksum, Arch: im.Platform.Architecture, BaseURL: c.Agent.BaseURL, Token: b.Token, Root: b.root,
+		Fetch: &fetch.Client{HTTP: &http.Client{Transport: b.Transport}, Cache: b.Cache, Policy: b.policy()},
+	})
+	if err != nil {
+		if !c.IsSet("agent") {
+			err = fmt.Errorf("%w; without an [agent] table the agent comes from Volant's latest release: "+
+				"write source_strategy = \"local\" or \"none\" to do without the network", err)
+		}
+		return errors.Join(err, im.Close())
+	}
+	b.warnAll(b.agent.Warnings)
+	return nil
+}
+
+// policy tells of every failure that is tried again.
+func (b *builder) policy() fetch.Policy {
+	return fetch.Policy{Warn: func(err error) { b.event(Event{Kind: Warning, Message: err.Error()}) }}
+}
+
+func (b *builder) chooseEpoch() time.Time {
+	switch created := b.image.Config.Created; {
+	case !b.Epoch.IsZero():
+		return b.Epoch.UTC().Truncate(time.Second)
+	case created.Unix() > 0 && created.Year() < 2200: // anything else is no time of creation
+		return created.UTC().Truncate(time.Second)
+	}
+	return DefaultEpoch
+}
+
+// build does the work: layers, agent and mappings into a tree whose contents are in
+// the image file already, then the filesystem around them, then the manifest.
+func (b *builder) build(ctx context.Context) (*Result, error) {
+	if err := b.guard(); err != nil {
+		return nil, err
+	}
+	out, err := outfile.Create(b.path)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Abort()
+	mf, err := outfile.Create(b.manifestPath())
+	if err != nil {
+		return nil, err
+	}
+	defer mf.Abort()
+
+	w := ext4.NewWriter(out)
+	t, err := b.flatten(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	mapped, err := b.addFiles(ctx, w, t)
+	if err != nil {
+		return nil, err
+	}
+	d, err := b.draft(t)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.checkProgram(d, t); err != nil {
+		return nil, err
+	}
+	b.result.Materials = b.materials(mapped)
+	if b.result.Filesystem, err = b.finish(ctx, w, t, mapped.Digest); err != nil {
+		return nil, err
+	}
+	if b.Config.Filesystem.Preallocate {
+		if err := preallocate(out.File, b.result.Filesystem.Size); err != nil {
+			return nil, fmt.Errorf("preallocating %s: %w", b.path, err)
+		}
+	}
+	digest, err := b.seal(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	b.describe(d, digest)
+	warnings, err := d.Check()
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range append(d.Warnings, warnings...) {
+		b.warn(w.Error())
+	}
+	text, err := d.Manifest.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := mf.Write(text); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", ManifestName, err)
+	}
+	if err := b.commit(ctx, out, mf); err != nil {
+		return nil, err
+	}
+	r := &b.result
+	r.Artifact = Artifact{Path: b.path, Format: "ext4", Size: r.Filesystem.Size, Digest: digest}
+	r.ManifestPath = b.manifestPath()
+	r.Manifest, r.Epoch, r.Tree = d.Manifest, b.epoch, t
+	return r, nil
+}
+
+// flatten reads the image's layers.
+func (b *builder) flatten(ctx context.Context, sink layer.Sink) (*tree.Tree, error) {
+	b.stage("reading layers of %s (%d)", b.image.Platform, len(b.image.Layers))
+	var read atomic.Int64
+	total := int64(0)
+	for _, l := range b.image.Layers {
+		total += l.Size
+	}
+	sources := make([]layer.Source, len(b.image.Layers))
+	for i, l := range b.image.Layers {
+		l.Progress = func(n int) { b.event(Event{Kind: Progress, Done: read.Add(int64(n)), Total: total}) }
+		name := l.Digest
+		if name == "" {
+			name = l.DiffID
+		}
+		sources[i] = layer.Source{Digest: name, Open: func(ctx context.Context) (io.ReadCloser, error) {
+			b.detail("layer %d of %d: %s, %d bytes", i+1, len(b.image.Layers), name, l.Size)
+			return l.Open(ctx)
+		}}
+	}
+	return layer.Flatten(ctx, sources, sink, layer.Options{Epoch: b.epoch})
+}
+
+func (b *builder) event(e Event) {
+	if b.Report != nil {
+		b.Report(e)
+	}
+}
+
+func (b *builder) stage(format string, args ...any) {
+	b.event(Event{Kind: StageBegins, Message: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) detail(format string, args ...any) {
+	b.event(Event{Kind: Detail, Message: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) warn(message string) {
+	b.result.Warnings = append(b.result.Warnings, message)
+	b.event(Event{Kind: Warning, Message: message})
+}
+
+func (b *builder) warnAll(messages []string) {
+	for _, m := range messages {
+		b.warn(m)
+	}
+}

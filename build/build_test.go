@@ -1,0 +1,166 @@
+package build
+
+import (
+	"archive/tar"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/volant/fledge-action/build/cache"
+	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/ext4read"
+	"github.com/volant/fledge-action/internal/ocitest"
+)
+
+// project makes a folder with an image of one program, layout:1, and the given
+// fledge.toml below the usual beginning.
+func project(t *testing.T, spec ocitest.Spec, toml string) Request {
+	t.Helper()
+	dir := t.TempDir()
+	spec.Layers = append(spec.Layers, ocitest.Layer{Entries: []ocitest.Entry{
+		{Header: tar.Header{Name: "app", Mode: 0o755}, Body: "#!/bin/sh\n"},
+		{Header: tar.Header{Name: "bin", Typeflag: tar.TypeSymlink, Linkname: "usr/bin"}},
+		{Header: tar.Header{Name: "usr/bin/", Typeflag: tar.TypeDir, Mode: 0o755}},
+		ocitest.File("etc/data", "old data"),
+	}})
+	spec.Config = v1.Config{Entrypoint: []string{"/app"}, ExposedPorts: map[string]struct{}{"80/tcp": {}}}
+	ocitest.Layout(t, filepath.Join(dir, "layout"), map[string]*ocitest.Image{"1": ocitest.Build(t, spec)})
+	text := "version = \"1\"\nstrategy = \"oci_rootfs\"\n[source]\nimage = \"oci:layout:1\"\n" + toml
+	c, err := config.Parse(filepath.Join(dir, "fledge.toml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Request{Config: c, WorkDir: dir, Cache: cache.New(cache.Options{}), TempDir: dir}
+}
+
+const noAgent = "[agent]\nsource_strategy = \"none\"\n"
+
+func TestEpoch(t *testing.T) {
+	created := time.Date(2024, 5, 6, 7, 8, 9, 987, time.UTC)
+	for _, test := range []struct {
+		name          string
+		created, from time.Time
+		want          time.Time
+	}{
+		{"of the image", created, time.Time{}, created.Truncate(time.Second)},
+		{"of the caller", created, time.Unix(42, 0), time.Unix(42, 0)},
+		{"of the caller, 1970", created, time.Unix(0, 0), time.Unix(0, 0)},
+		{"of neither", time.Time{}, time.Time{}, DefaultEpoch},
+		{"of an image from 1970", time.Unix(0, 0), time.Time{}, DefaultEpoch},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := project(t, ocitest.Spec{Created: test.created}, noAgent)
+			r.Epoch = test.from
+			result, err := Build(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !result.Epoch.Equal(test.want) {
+				t.Errorf("epoch %v, want %v", result.Epoch, test.want)
+			}
+		})
+	}
+}
+
+// TestAMappingMayReplaceTheAgent: the agent's bytes are not in the image yet when
+// a mapping takes its name.
+func TestAMappingMayReplaceTheAgent(t *testing.T) {
+	platform := "linux/" + runtime.GOARCH // the agent is this program
+	r := project(t, ocitest.Spec{Platform: platform}, "platform = \""+platform+"\"\n[agent]\nsource_strategy = \"local\"\npath = \"kestrel\"\n[mappings]\n\"mine\" = \"/bin/kestrel\"\n\"mine2\" = \"/etc/data\"\n")
+	exe, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Skipf("SKIP: no /proc: %v", err)
+	}
+	for name, content := range map[string]string{"kestrel": string(exe), "mine": "mine", "mine2": "new data"} {
+		if err := os.WriteFile(filepath.Join(r.WorkDir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	result, err := Build(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(result.Artifact.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, err := ext4read.Open(f, result.Artifact.Size, ext4read.Options{Verify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := img.Lookup("usr/bin/kestrel")
+	if err != nil || in.Size != 4 || in.Mode.Perm() != 0o755 {
+		t.Errorf("agent: %+v, %v", in, err)
+	}
+	problems, err := img.Check(t.Context(), ext4read.CheckOptions{ZeroFree: true, ExactBackups: true})
+	if err != nil || len(problems) > 0 {
+		t.Errorf("check: %v, %v", problems, err)
+	}
+}
+
+func TestMaxSize(t *testing.T) {
+	toml := noAgent + "[filesystem]\nsize_buffer_mb = 40\n[build]\nmax_size_mb = "
+	if _, err := Build(t.Context(), project(t, ocitest.Spec{}, toml+"60\n")); err != nil {
+		t.Errorf("an artifact below the limit: %v", err)
+	}
+	r := project(t, ocitest.Spec{}, toml+"40\n")
+	_, err := Build(t.Context(), r)
+	if err == nil || !strings.Contains(err.Error(), "build.max_size_mb = 40") {
+		t.Errorf("an artifact over the limit: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(r.WorkDir, "layout.img")); err == nil {
+		t.Error("the artifact is there all the same")
+	}
+}
+
+func TestUUIDIsOfVersion8(t *testing.T) {
+	all := make([]byte, 16)
+	for i := range all {
+		all[i] = 0xff
+	}
+	u := uuid(all)
+	if u[6] != 0x8f || u[8] != 0xbf || u[0] != 0xff {
+		t.Errorf("uuid = %x", u)
+	}
+}
+
+func TestExecutable(t *testing.T) {
+	tr := tree.New()
+	for name, n := range map[string]*tree.Node{
+		"usr": {Mode: os.ModeDir | 0o755}, "run": {Mode: 0o755}, "data": {Mode: 0o644},
+		"link": {Mode: os.ModeSymlink | 0o777, Target: "/run"}, "loop": {Mode: os.ModeSymlink | 0o777, Target: "loop"},
+	} {
+		if err := tr.Put(name, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]bool{"/run": true, "/link": true, "/data": false, "/usr": false, "/none": false, "/loop": false, "/run/x": false} {
+		if got := executable(tr, name); got != want {
+			t.Errorf("executable(%q) = %v", name, got)
+		}
+	}
+}
+
+// TestOwnOutputs are left out of mapped folders only below the project.
+func TestOwnOutputs(t *testing.T) {
+	for _, test := range []struct{ dir, path, want string }{
+		{"/p", "/p/x.img", "x.img manifest.json"},
+		{"/p", "/p/out/x.img", "out/x.img out/manifest.json"},
+		{"/p", "/elsewhere/x.img", ""},
+		{"sub", "/cwd/sub/x.img", "x.img manifest.json"},
+		{".", "/cwd/x.img", "x.img manifest.json"},
+	} {
+		b := &builder{Request: Request{Config: &config.Config{Dir: test.dir}, WorkDir: "/cwd"}, path: test.path}
+		names, prefixes := b.ownOutputs()
+		if got := strings.Join(names, " "); got != test.want || len(prefixes) != len(names) {
+			t.Errorf("ownOutputs of %s in %s = %q, %q", test.path, test.dir, names, prefixes)
+		}
+	}
+}

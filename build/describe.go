@@ -1,0 +1,113 @@
+package build
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/manifest"
+)
+
+// prepare decides the artifact's path and checks as much of the manifest as can
+// be known without the image's files, so that a mistake costs no download.
+func (b *builder) prepare() error {
+	d, err := b.draft(nil)
+	if err != nil {
+		return err
+	}
+	b.path = b.Output
+	if b.path == "" {
+		b.path = d.Manifest.Name + ".img"
+	}
+	if !filepath.IsAbs(b.path) {
+		b.path = filepath.Join(b.WorkDir, b.path)
+	}
+	b.describe(d, "sha256:"+strings.Repeat("0", 2*sha256.Size))
+	if len(d.Manifest.Workload.Entrypoint) > 0 {
+		// Where the program is in PATH is seen when the tree is there.
+		d.Manifest.Workload.Entrypoint[0] = path.Join("/", d.Manifest.Workload.Entrypoint[0])
+	}
+	_, err = d.Check()
+	return err
+}
+
+// draft makes the manifest without its artifact. t is where programs are looked
+// up; nil takes them as they are.
+func (b *builder) draft(t *tree.Tree) (*config.Draft, error) {
+	im := b.image
+	in := config.Inputs{
+		Config: b.Config, Template: b.Template,
+		Image: &config.Image{
+			Name: im.Name, Tag: im.Tag, Reference: im.Ref, Digest: im.Digest,
+			Entrypoint: im.Config.Entrypoint, Cmd: im.Config.Cmd, Env: im.Config.Env, WorkingDir: im.Config.WorkingDir,
+			User: im.Config.User, ExposedPorts: im.Config.ExposedPorts,
+		},
+	}
+	if b.URL != "" {
+		in.Flags = &manifest.Manifest{Rootfs: &manifest.Rootfs{URL: b.URL}}
+	}
+	if t != nil {
+		in.Executable = func(name string) bool { return executable(t, name) }
+	}
+	return config.Merge(in)
+}
+
+// executable tells whether a name leads to a regular file that may be executed.
+func executable(t *tree.Tree, name string) bool { return whatIs(t, name) == isProgram }
+
+// describe adds the artifact to a manifest.
+func (b *builder) describe(d *config.Draft, digest string) {
+	url := d.URL
+	if url == "" {
+		url = b.path
+	}
+	d.Manifest.Rootfs = &manifest.Rootfs{URL: url, Checksum: digest, Format: "raw"}
+}
+
+// checkProgram refuses a workload that cannot start: Volant would boot the VM and
+// halt it.
+func (b *builder) checkProgram(d *config.Draft, t *tree.Tree) error {
+	w := d.Manifest.Workload
+	if program := w.Entrypoint[0]; !executable(t, program) {
+		return d.Explain(manifest.Problem{
+			Key: "workload.entrypoint[0]", Message: fmt.Sprintf("%q %s", program, whatIs(t, program)),
+			Fix: "name a program of the artifact; files mapped below /bin, /usr/bin and /usr/local/bin are executable",
+		})
+	}
+	if dir := w.Workdir; dir != "" && whatIs(t, dir) != isFolder {
+		return d.Explain(manifest.Problem{
+			Key: "workload.workdir", Message: fmt.Sprintf("%q %s", dir, whatIs(t, dir)), Fix: "name a folder of the artifact",
+		})
+	}
+	return nil
+}
+
+// What whatIs says of what a workload can use.
+const (
+	isProgram = "is a program"
+	isFolder  = "is a folder"
+)
+
+// whatIs says what a name leads to in the tree.
+func whatIs(t *tree.Tree, name string) string {
+	at, err := t.Resolve(name, true)
+	if err != nil {
+		return "cannot be reached: " + err.Error()
+	}
+	n, err := t.Lookup(at)
+	switch {
+	case err != nil:
+		return "is not in the artifact"
+	case n.Mode.IsDir():
+		return isFolder
+	case !n.Mode.IsRegular():
+		return "is no regular file"
+	case n.Mode&0o111 == 0:
+		return fmt.Sprintf("is not executable (mode %04o)", n.Mode.Perm())
+	}
+	return isProgram
+}

@@ -1,0 +1,124 @@
+package build
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/ext4"
+	"github.com/volant/fledge-action/build/guest"
+	"github.com/volant/fledge-action/build/mapping"
+	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/outfile"
+)
+
+// addFiles puts the agent and the mapped files into the tree.
+func (b *builder) addFiles(ctx context.Context, w *ext4.Writer, t *tree.Tree) (mapping.Report, error) {
+	b.stage("adding %s", b.additions())
+	in, err := guest.Install(t, b.agent, b.epoch)
+	if err != nil {
+		return mapping.Report{}, err
+	}
+	b.warnAll(in.Warnings)
+	if in.Path != "" {
+		b.detail("agent at /%s: %s", in.Path, b.agent.Digest)
+	}
+	skip, prefixes := b.ownOutputs()
+	report, err := mapping.Apply(ctx, t, b.root, mappings(b.Config), mapping.Options{ModTime: b.epoch, Sink: w, Skip: skip, SkipPrefixes: prefixes})
+	if err != nil {
+		return mapping.Report{}, placed(b.Config, err)
+	}
+	for _, f := range report.Files {
+		b.detail("%s → /%s %04o %d bytes", f.Source, f.Dest, f.Mode.Perm(), f.Size)
+	}
+	for _, warning := range report.Warnings {
+		b.warn(warning.String())
+	}
+	for _, c := range append(report.Replaced, in.Replaced) {
+		// The agent's bytes are not in the image yet; a mapping that takes its name
+		// leaves nothing to give back.
+		if c == nil || c == b.agent.Content {
+			continue
+		}
+		if err := w.Discard(c); err != nil {
+			return mapping.Report{}, err
+		}
+	}
+	if err := guest.CheckBootCopy(t); err != nil {
+		b.warn(err.Error())
+	}
+	return report, nil
+}
+
+// additions says what is added to the image's files.
+func (b *builder) additions() string {
+	files := fmt.Sprintf("%d mappings", len(b.Config.Mappings))
+	if len(b.Config.Mappings) == 1 {
+		files = "1 mapping"
+	}
+	if b.agent.Content == nil {
+		return files
+	}
+	return "agent and " + files
+}
+
+// placed gives errors of mappings their places in fledge.toml. Other errors stay
+// as they are.
+func placed(c *config.Config, err error) error {
+	list, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var all config.Errors
+	for _, err := range list.Unwrap() {
+		var wrong *mapping.Error
+		if !errors.As(err, &wrong) {
+			return err
+		}
+		e := &config.Error{File: c.File, Key: "mappings", Message: err.Error()}
+		for _, m := range c.Mappings {
+			if m.Source == wrong.Mapping.Source && m.Dest == wrong.Mapping.Dest {
+				e.Line, e.Column = m.Line, m.Column
+			}
+		}
+		all = append(all, e)
+	}
+	slices.SortStableFunc(all, func(a, b *config.Error) int { return cmp.Compare(a.Line, b.Line) })
+	return all
+}
+
+func mappings(c *config.Config) []mapping.Mapping {
+	ms := make([]mapping.Mapping, len(c.Mappings))
+	for i, m := range c.Mappings {
+		ms[i] = mapping.Mapping{Source: m.Source, Dest: m.Dest}
+	}
+	return ms
+}
+
+// ownOutputs are the paths of the artifact and the manifest below the project
+// folder, and how their names begin before they are complete: a mapped folder must
+// not take in what this build or an earlier one leaves there.
+func (b *builder) ownOutputs() (names, prefixes []string) {
+	dir := b.Config.Dir
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(b.WorkDir, dir)
+	}
+	below := func(path string) []string {
+		rel, err := filepath.Rel(dir, path)
+		if err != nil || !filepath.IsLocal(rel) {
+			return nil
+		}
+		return []string{filepath.ToSlash(rel)}
+	}
+	for _, path := range []string{b.path, b.manifestPath()} {
+		names = append(names, below(path)...)
+		prefixes = append(prefixes, below(outfile.TempPrefix(path))...)
+	}
+	return names, prefixes
+}
+
+func (b *builder) manifestPath() string { return filepath.Join(filepath.Dir(b.path), ManifestName) }

@@ -1,0 +1,83 @@
+// Command fledge builds bootable Volant plugins. See docs/cli.md.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/volant/fledge-action/internal/cli"
+	"github.com/volant/fledge-action/internal/outfile"
+)
+
+// grace is how long a cancelled command may take to clean up. What holds it up
+// then, such as syncing a large file, is cut short.
+const grace = 800 * time.Millisecond
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	dir, err := os.Getwd()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fledge:", err)
+		return cli.ExitFailed
+	}
+	p := &cli.Program{
+		Version: version(), Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, WorkDir: dir,
+		StderrWidth: terminalWidth(),
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	code := make(chan int, 1)
+	go func() { code <- p.Run(ctx, os.Args[1:]) }()
+	select {
+	case c := <-code:
+		return c
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process at once
+	select {
+	case c := <-code:
+		return c
+	case <-time.After(grace):
+		outfile.AbortAll()
+		fmt.Fprintln(os.Stderr, "fledge: interrupted; nothing was written")
+		return cli.ExitInterrupted
+	}
+}
+
+func terminalWidth() int {
+	fd := int(os.Stderr.Fd())
+	if !term.IsTerminal(fd) || os.Getenv("TERM") == "dumb" {
+		return 0
+	}
+	if width, _, err := term.GetSize(fd); err == nil && width > 0 {
+		return width
+	}
+	return 80
+}
+
+// version is the module's version, or the commit it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return "devel-" + s.Value[:12]
+		}
+	}
+	return "devel"
+}

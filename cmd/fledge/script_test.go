@@ -1,0 +1,115 @@
+package main
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/volant/fledge-action/internal/ocitest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"fledge": main})
+}
+
+// TestScript runs testdata/script. Beside testscript's own commands there are
+//
+//	image DIR [plain]      an OCI layout of a small nginx; plain has no ENTRYPOINT, PORT or USER
+//	registry               a loopback registry with nginx:1.27, its address in $REGISTRY
+//	elf FILE               an executable for amd64 that stands for the agent
+//	same FILE FILE         fails unless both have the same bytes
+//	differ FILE FILE       fails if they have
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Values["t"] = t
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"image":    scriptImage,
+			"registry": scriptRegistry,
+			"elf":      scriptELF,
+			"same":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
+			"differ":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
+		},
+	})
+}
+
+// nginx is a small image that looks like the real one.
+func nginx(t testing.TB, plain bool) *ocitest.Image {
+	spec := ocitest.Spec{
+		Created: time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC),
+		Layers: []ocitest.Layer{
+			{Entries: []ocitest.Entry{
+				{Header: tar.Header{Name: "bin", Typeflag: tar.TypeSymlink, Linkname: "usr/bin"}},
+				{Header: tar.Header{Name: "tmp/", Typeflag: tar.TypeDir, Mode: 0o1777}},
+				{Header: tar.Header{Name: "srv/", Typeflag: tar.TypeDir, Mode: 0o755}},
+				{Header: tar.Header{Name: "usr/bin/nginx", Mode: 0o755}, Body: string(executable())},
+				ocitest.File("etc/nginx/nginx.conf", "events {}\n"),
+			}},
+			{Compression: ocitest.Zstd, Entries: []ocitest.Entry{ocitest.File("usr/share/nginx/html/index.html", "welcome\n")}},
+		},
+	}
+	if !plain {
+		spec.Config = v1.Config{
+			Entrypoint: []string{"nginx"}, Cmd: []string{"-g", "daemon off;"}, WorkingDir: "/srv",
+			Env: []string{"PATH=/usr/sbin:/usr/bin", "LANG=C"}, ExposedPorts: map[string]struct{}{"443/tcp": {}, "80/tcp": {}, "53/udp": {}},
+		}
+	}
+	return ocitest.Build(t, spec)
+}
+
+// executable is the least that debug/elf takes for an amd64 program.
+func executable() []byte {
+	h := elf.Header64{
+		Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Entry: 0x400078,
+		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1, Shentsize: 64,
+	}
+	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
+	p := elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: 5, Vaddr: 0x400000, Paddr: 0x400000, Filesz: 120, Memsz: 120, Align: 4096}
+	b, _ := binary.Append(nil, binary.LittleEndian, h)
+	b, _ = binary.Append(b, binary.LittleEndian, p)
+	return append(b, 0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05) // exit(0)
+}
+
+func scriptT(ts *testscript.TestScript) *testing.T { return ts.Value("t").(*testing.T) }
+
+func scriptImage(ts *testscript.TestScript, _ bool, args []string) {
+	ocitest.Layout(scriptT(ts), ts.MkAbs(args[0]), map[string]*ocitest.Image{"1.27": nginx(scriptT(ts), len(args) > 1)})
+}
+
+func scriptRegistry(ts *testscript.TestScript, _ bool, _ []string) {
+	r := ocitest.NewRegistry(scriptT(ts))
+	r.Push(scriptT(ts), "library/nginx:1.27", nginx(scriptT(ts), false))
+	ts.Setenv("REGISTRY", r.Host)
+}
+
+func scriptELF(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), executable(), 0o644))
+}
+
+func scriptCompare(ts *testscript.TestScript, args []string, same bool) {
+	if got := digest(ts, args[0]) == digest(ts, args[1]); got != same {
+		ts.Fatalf("%s and %s: same is %v", args[0], args[1], got)
+	}
+}
+
+func digest(ts *testscript.TestScript, name string) string {
+	b, err := os.ReadFile(ts.MkAbs(name))
+	ts.Check(err)
+	return fmt.Sprintf("%x", sha256.Sum256(b))
+}

@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/spf13/cobra"
+
+	"github.com/volant/fledge-action/build"
+	"github.com/volant/fledge-action/build/cache"
+	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/ext4"
+	"github.com/volant/fledge-action/manifest"
+)
+
+type buildFlags struct {
+	config, manifest, output, url, cacheDir string
+	verbose, quiet, json                    bool
+}
+
+func (p *Program) buildCommand() *cobra.Command {
+	var f buildFlags
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Build the plugin that fledge.toml describes",
+		Long: `Build the plugin that fledge.toml describes: the artifact and manifest.json beside it.
+
+Both appear whole or not at all, and replace those of an earlier build. Their paths are printed on standard output.
+
+Environment:
+  SOURCE_DATE_EPOCH  seconds since 1970: the time of what has none (default: the image's creation)
+  GITHUB_TOKEN       for the GitHub API, where the agent's release is looked up
+  DOCKER_CONFIG      folder of the config.json with registry credentials (default ~/.docker)
+  DOCKER_HOST        the Docker daemon's socket, for docker-daemon: images
+  XDG_CACHE_HOME     where the cache is kept, in fledge/ (default ~/.cache)
+  HTTPS_PROXY, NO_PROXY`,
+		Example: `  fledge build
+  fledge build -o dist/web.img --config web/fledge.toml
+  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) fledge build --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.build(cmd, f) },
+	}
+	flags := cmd.Flags()
+	p.configFlags(cmd, &f)
+	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img in the current folder)")
+	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path (default [plugin] url, else the artifact's path)")
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps downloads, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show warnings and errors only")
+	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
+	return cmd
+}
+
+// configFlags adds what build and validate share.
+func (p *Program) configFlags(cmd *cobra.Command, f *buildFlags) {
+	cmd.Flags().StringVar(&f.config, "config", config.FileName, "configuration `file`")
+	cmd.Flags().StringVar(&f.manifest, "manifest", "", "`file` with manifest fields that fledge.toml does not give, JSON if its name ends in .json, else TOML (default manifest.toml beside fledge.toml, if there)")
+}
+
+func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
+	if f.verbose && f.quiet {
+		return usageError{errors.New("--verbose and --quiet exclude each other")}
+	}
+	cfg, template, err := p.load(f)
+	if err != nil {
+		return err
+	}
+	epoch, err := p.epoch()
+	if err != nil {
+		return err
+	}
+	report := p.reporter(f.verbose, f.quiet)
+	store := cache.New(cache.Options{
+		Dir: p.cacheDir(f.cacheDir),
+		Warn: func(err error) {
+			report.event(build.Event{Kind: build.Warning, Message: "not caching downloads: " + err.Error()})
+		},
+	})
+	defer store.Close()
+	result, err := build.Build(cmd.Context(), build.Request{
+		Config: cfg, Template: template, Output: f.output, WorkDir: p.WorkDir, URL: f.url, Epoch: epoch,
+		Cache: store, Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"),
+		Report: report.event,
+	})
+	report.end(err == nil)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return p.printJSON(result)
+	}
+	if !f.quiet {
+		p.nextSteps(result)
+	}
+	_, err = fmt.Fprintf(p.Stdout, "%s\n%s\n", result.Artifact.Path, result.ManifestPath)
+	return err
+}
+
+// load reads fledge.toml and what stands beside it.
+func (p *Program) load(f buildFlags) (*config.Config, *config.Template, error) {
+	cfg, err := config.Load(f.config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, usageError{fmt.Errorf("%s: no such file; name the configuration with --config, or see docs/fledge-toml.md for how to write one", f.config)}
+	}
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	var template *config.Template
+	if f.manifest != "" {
+		template, err = config.LoadTemplate(f.manifest)
+	} else {
+		template, err = config.FindTemplate(cfg.Dir)
+	}
+	if err != nil {
+		return nil, nil, usage(err)
+	}
+	return cfg, template, nil
+}
+
+// usage marks an error as the user's, unless it tells its place by itself.
+func usage(err error) error {
+	var wrong config.Errors
+	if errors.As(err, &wrong) {
+		return err
+	}
+	return usageError{err}
+}
+
+// epoch reads SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/).
+func (p *Program) epoch() (time.Time, error) {
+	text := p.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seconds < 0 || seconds > 1<<33 {
+		return time.Time{}, usageError{fmt.Errorf("SOURCE_DATE_EPOCH is %q: want a number of seconds since 1970, from 0 to 8589934592", text)}
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
+
+// cacheDir finds the folder of the cache; "" is none.
+func (p *Program) cacheDir(flag string) string {
+	if flag == "none" {
+		return ""
+	}
+	if flag != "" {
+		return flag
+	}
+	// The XDG specification has relative paths ignored.
+	if dir := p.Getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "fledge")
+	}
+	if home := p.Getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".cache", "fledge")
+	}
+	return ""
+}
+
+// nextSteps says what to do with the result.
+func (p *Program) nextSteps(r *build.Result) {
+	m := r.Manifest
+	fmt.Fprintf(p.Stderr, "\n%s  %s\n\n", printable(filepath.Base(r.Artifact.Path)), size(r.Artifact.Size))
+	fmt.Fprintf(p.Stderr, "  volar plugins install --manifest %s\n", shellWord(r.ManifestPath))
+	fmt.Fprintf(p.Stderr, "  volar vms create NAME --plugin %s --cpu %d --memory %d\n\n", shellWord(m.Name), m.Resources.CPUCores, m.Resources.MemoryMB)
+}
+
+// shellWord quotes a word for a POSIX shell when it needs to be.
+func shellWord(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@%+=,") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(printable(s), "'", `'\''`) + "'"
+}
+
+// output is what --json prints. Its keys are a promise: they may grow, not change.
+type output struct {
+	Artifact   build.Artifact   `json:"artifact"`
+	Manifest   manifestOutput   `json:"manifest"`
+	Epoch      int64            `json:"epoch"` // seconds since 1970
+	Materials  []build.Material `json:"materials"`
+	Filesystem filesystemOutput `json:"filesystem"`
+	Warnings   []string         `json:"warnings"`
+}
+
+type manifestOutput struct {
+	Path    string             `json:"path"`
+	Content *manifest.Manifest `json:"content"`
+}
+
+type filesystemOutput struct {
+	Free       int64 `json:"free"` // bytes
+	Journal    int64 `json:"journal"`
+	Inodes     int64 `json:"inodes"`
+	FreeInodes int64 `json:"free_inodes"`
+}
+
+func filesystem(st ext4.Stats) filesystemOutput {
+	return filesystemOutput{Free: st.Free, Journal: st.Journal, Inodes: st.Inodes, FreeInodes: st.FreeInodes}
+}
+
+func (p *Program) printJSON(r *build.Result) error {
+	e := json.NewEncoder(p.Stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(output{
+		Artifact:   r.Artifact,
+		Manifest:   manifestOutput{r.ManifestPath, r.Manifest},
+		Epoch:      r.Epoch.Unix(),
+		Materials:  r.Materials,
+		Filesystem: filesystem(r.Filesystem),
+		Warnings:   append([]string{}, r.Warnings...),
+	})
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/volant/fledge-action/build/config"
+)
+
+// Exit codes are part of the command line's contract; docs/cli.md lists them.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1   // the build failed
+	ExitUsage       = 2   // flags, fledge.toml or a manifest are wrong: nothing was written
+	ExitInterrupted = 130 // SIGINT, SIGTERM or SIGHUP
+)
+
+// Program is what the command line runs in.
+type Program struct {
+	Version string
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Getenv  func(string) string
+	WorkDir string // absolute
+
+	// StderrWidth is the columns of the terminal that Stderr is, 0 when it is none.
+	StderrWidth int
+}
+
+// usageError is a mistake in flags or arguments.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// Run runs one command and returns its exit code. It returns soon after ctx is
+// cancelled.
+func (p *Program) Run(ctx context.Context, args []string) int {
+	root := p.command()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return ExitOK
+	case ctx.Err() != nil:
+		fmt.Fprintln(p.Stderr, "fledge: interrupted; nothing was written")
+		return ExitInterrupted
+	}
+	var usage usageError
+	var wrong config.Errors
+	var one *config.Error
+	switch {
+	case errors.As(err, &wrong), errors.As(err, &one):
+		fmt.Fprintln(p.Stderr, printable(err.Error()))
+		return ExitUsage
+	case errors.As(err, &usage):
+		fmt.Fprintf(p.Stderr, "fledge: %s\n", printable(err.Error()))
+		return ExitUsage
+	}
+	fmt.Fprintf(p.Stderr, "fledge: %s\n", printable(err.Error()))
+	return ExitFailed
+}
+
+func (p *Program) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "fledge",
+		Short: "Build bootable Volant plugins",
+		Long: `fledge turns a fledge.toml into a bootable Volant plugin: a root filesystem
+image made from an OCI image, and the manifest.json that Volant installs.
+
+It needs no root, no loop device and no other programs, and the same inputs give
+the same bytes everywhere.`,
+		Example: `  fledge build                       # fledge.toml here → NAME.img + manifest.json
+  fledge validate                    # is fledge.toml right?
+  volar plugins install --manifest manifest.json`,
+		Version:                    p.Version,
+		Args:                       unknownCommand,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		DisableAutoGenTag:          true,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SetOut(p.Stderr)
+			cmd.Help()
+			return usageError{errors.New("no command given")}
+		},
+	}
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
+	root.SetVersionTemplate("fledge {{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
+	})
+	root.AddCommand(p.buildCommand(), p.validateCommand(), p.versionCommand())
+	for _, c := range root.Commands() {
+		c.Args = noArgs
+	}
+	return root
+}
+
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see 'fledge --help'"
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return usageError{fmt.Errorf("unknown command %q (%s)", args[0], hint)}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q (see '%s --help')", args[0], cmd.CommandPath())}
+	}
+	return nil
+}
+
+func (p *Program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(p.Stdout, "fledge %s\n", p.Version)
+			return err
+		},
+	}
+}
+
+func (p *Program) reporter(verbose, quiet bool) *reporter {
+	return &reporter{w: p.Stderr, terminal: p.StderrWidth > 0, width: p.StderrWidth, verbose: verbose, quiet: quiet, now: time.Now}
+}

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// reference is docs/cli.md, made from the commands.
+func reference() string {
+	var b strings.Builder
+	b.WriteString("# Command line\n\n<!-- Generated from internal/cli by \"make golden\". -->\n\n")
+	root := (&Program{Version: "x", Getenv: func(string) string { return "" }}).command()
+	describe(&b, root)
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			describe(&b, c)
+		}
+	}
+	b.WriteString(`## Output
+
+Results go to standard output: the paths of the artifact and of manifest.json, one a line, or one JSON object with ` + "`--json`" + `. Everything else
+goes to standard error: a progress bar on a terminal, one line a stage elsewhere.
+
+| key of ` + "`fledge build --json`" + ` | |
+|---|---|
+| ` + "`artifact`" + ` | ` + "`path`, `format` (\"ext4\"), `size` in bytes, `digest`" + ` |
+| ` + "`manifest`" + ` | ` + "`path`, `content`" + ` |
+| ` + "`epoch`" + ` | seconds since 1970, see [reproducibility](reproducibility.md) |
+| ` + "`materials`" + ` | what was read: ` + "`name`, `uri`, `digest`" + ` of image (index or manifest; what to write behind ` + "`@`" + `), image config, agent, mappings |
+| ` + "`filesystem`" + ` | ` + "`free` and `journal` in bytes, `inodes`, `free_inodes`" + ` |
+| ` + "`warnings`" + ` | list of messages |
+
+## Exit codes
+
+| code | |
+|---|---|
+| 0 | done |
+| 1 | the build failed; nothing was written, unless only printing the result failed |
+| 2 | flags, fledge.toml, or the manifest that follows from it, are wrong; nothing was written |
+| 130 | interrupted by SIGINT, SIGTERM or SIGHUP; nothing was written |
+
+## Why
+
+*Why does an interrupted build say that nothing was written?* Because both files get their names in the last step, after everything else has
+succeeded. Until then the bytes have no name, and go with the process.
+`)
+	return b.String()
+}
+
+func describe(b *strings.Builder, c *cobra.Command) {
+	fmt.Fprintf(b, "## %s\n\n", c.CommandPath())
+	text := c.Long
+	if text == "" {
+		text = c.Short + "."
+	}
+	text, env, _ := strings.Cut(text, "\nEnvironment:\n")
+	fmt.Fprintf(b, "%s\n\n", strings.TrimSpace(text))
+	if c.Example != "" {
+		fmt.Fprintf(b, "```\n%s\n```\n\n", strings.ReplaceAll(strings.TrimPrefix(c.Example, "  "), "\n  ", "\n"))
+	}
+	c.InitDefaultHelpFlag()
+	c.InitDefaultVersionFlag()
+	b.WriteString("| flag | |\n|---|---|\n")
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		value, usage := pflag.UnquoteUsage(f)
+		name := "`--" + f.Name + strings.TrimRight(" "+value, " ") + "`"
+		if f.Shorthand != "" {
+			name = "`-" + f.Shorthand + "`, " + name
+		}
+		fmt.Fprintf(b, "| %s | %s |\n", name, usage)
+	})
+	b.WriteString("\n")
+	if env != "" {
+		b.WriteString("| environment | |\n|---|---|\n")
+		for line := range strings.Lines(env) {
+			names, meaning, _ := strings.Cut(strings.TrimSpace(line), "  ")
+			fmt.Fprintf(b, "| `%s` | %s |\n", names, strings.TrimSpace(meaning))
+		}
+		b.WriteString("\n")
+	}
+}
+
+func TestReference(t *testing.T) {
+	const file = "../../docs/cli.md"
+	got := reference()
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is out of date: run make golden", file)
+	}
+}

@@ -1,0 +1,223 @@
+package outfile
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// live is the files that have a hidden name, for AbortAll.
+var live sync.Map
+
+// AbortAll removes the hidden names of all files on their way, for a process
+// that is about to end without calling Abort.
+func AbortAll() {
+	live.Range(func(temp, _ any) bool {
+		os.Remove(temp.(string))
+		return true
+	})
+}
+
+// File is an output on its way. It is written like any os.File.
+type File struct {
+	*os.File
+	path string
+	temp string // its hidden name, "" while it has none
+}
+
+// unnamed is openUnnamed but in tests.
+var unnamed = openUnnamed
+
+// Create starts the file that path will name. Its directory must exist. A path
+// that names something other than a regular file is refused.
+func Create(path string) (*File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("creating %s: it exists and is not a regular file; name a file", path)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("creating %s: %w", path, err)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("creating %s: its folder does not exist; make it first", path)
+	}
+	sweep(path)
+	f := &File{path: path}
+	var err error
+	if f.File, err = unnamed(filepath.Dir(path), path); err == nil {
+		return f, nil
+	}
+	if f.File, f.temp, err = createHidden(path); err != nil {
+		return nil, fmt.Errorf("creating %s: %w", path, withoutTemp(err))
+	}
+	return f, nil
+}
+
+// createHidden creates and locks a file with a hidden name beside path. Another
+// process may sweep it away in the moment before it is locked; then it is made
+// once more.
+func createHidden(path string) (*os.File, string, error) {
+	for {
+		temp := tempName(path)
+		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return nil, "", err
+		}
+		if errors.Is(lock(f), errHeld) {
+			f.Close() // by a sweeper, which removes it
+			continue
+		}
+		named, err := os.Lstat(temp)
+		mine, err2 := f.Stat()
+		if err == nil && err2 == nil && os.SameFile(named, mine) {
+			live.Store(temp, nil)
+			return f, temp, nil
+		}
+		f.Close()
+	}
+}
+
+// errHeld says that another process has a file's lock. Any other failure to lock
+// means that files are not locked here; then nothing is swept either.
+var errHeld = errors.New("locked by another process")
+
+// withoutTemp drops the hidden name from an error: the user did not choose it.
+func withoutTemp(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+const tempMark = ".fledge-"
+
+// TempPrefix is how every hidden name of path begins, its folder included.
+func TempPrefix(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+tempMark)
+}
+
+func tempName(path string) string {
+	var b [8]byte
+	rand.Read(b[:])
+	return TempPrefix(path) + hex.EncodeToString(b[:])
+}
+
+// sweep removes hidden names of path that a dead process left. It is no error
+// when it cannot.
+func sweep(path string) {
+	prefix := filepath.Base(TempPrefix(path))
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || !e.Type().IsRegular() {
+			continue
+		}
+		name := filepath.Join(filepath.Dir(path), e.Name())
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		if lock(f) == nil {
+			os.Remove(name)
+		}
+		f.Close()
+	}
+}
+
+// Commit syncs the file and makes it appear. After an error nothing has changed
+// and the file is gone.
+func (f *File) Commit() error {
+	if err := f.commit(); err != nil {
+		f.Abort()
+		return fmt.Errorf("writing %s: %w", f.path, err)
+	}
+	f.temp = ""
+	return f.File.Close()
+}
+
+func (f *File) commit() error {
+	if err := f.Sync(); err != nil {
+		return withoutTemp(err)
+	}
+	if f.temp == "" {
+		if err := linkUnnamed(f.File, f.path); err == nil {
+			syncDir(f.path)
+			return nil
+		} else if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		temp := tempName(f.path)
+		lock(f.File) // a sweeper must not take the name before it is the final one
+		if err := linkUnnamed(f.File, temp); err != nil {
+			return err
+		}
+		f.temp = temp
+	}
+	live.Delete(f.temp)
+	if err := os.Rename(f.temp, f.path); err != nil {
+		var l *os.LinkError
+		if errors.As(err, &l) {
+			err = l.Err
+		}
+		return err
+	}
+	syncDir(f.path)
+	return nil
+}
+
+// syncDir makes a new name last. The name is there already: a folder that cannot
+// be read or synced is no error.
+func syncDir(path string) {
+	if d, err := os.Open(filepath.Dir(path)); err == nil {
+		d.Sync()
+		d.Close()
+	}
+}
+
+// CommitBoth makes two files appear, second last. If second cannot, the name of
+// first goes back to what had it before.
+func CommitBoth(first, second *File) error {
+	if err := second.Sync(); err != nil {
+		first.Abort()
+		return fmt.Errorf("writing %s: %w", second.path, withoutTemp(err))
+	}
+	// Another name for what first replaces. It has none of its own where nothing is
+	// replaced, or where the filesystem has no hard links.
+	before := tempName(first.path)
+	if os.Link(first.path, before) != nil {
+		before = ""
+	}
+	defer func() {
+		if before != "" {
+			os.Remove(before)
+		}
+	}()
+	if err := first.Commit(); err != nil {
+		return err
+	}
+	err := second.Commit()
+	switch {
+	case err == nil:
+		return nil
+	case before == "":
+		return errors.Join(err, os.Remove(first.path))
+	}
+	return errors.Join(err, os.Rename(before, first.path))
+}
+
+// Abort drops the file. It does nothing after Commit or Abort.
+func (f *File) Abort() {
+	if f.temp != "" {
+		live.Delete(f.temp)
+		os.Remove(f.temp)
+		f.temp = ""
+	}
+	f.File.Close()
+}
