@@ -1,0 +1,8 @@
+// Bench measures fledge beside a floor and a peer and writes the result into
+// docs/benchmarks.md, which also has the method.
+//
+//	go run ./bench [-n 5] [-small] [-images small,big,huge] [-doc docs/benchmarks.md]
+//
+// The floor is bench/floor, the peer bench/peer.sh. The peer and the making of the images need
+// root. Nothing here passes or fails on a time.
+package main
