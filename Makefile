@@ -1,0 +1,48 @@
+# fledge. "make" alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+GOTOOL := go tool -modfile=tools/go.mod
+FUZZTIME ?= 20s
+# Every test runs, also the ones whose result is known: CI sets COUNT=-count=1.
+COUNT ?=
+
+.PHONY: help build install tools demo test race lint fuzz golden docs bench clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+build: ## Build ./fledge, a static binary.
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -buildid=' -o fledge ./cmd/fledge
+
+install: ## Install fledge where "go install" puts programs.
+	CGO_ENABLED=0 go install -trimpath -ldflags '-s -w -buildid=' ./cmd/fledge
+
+tools: ## Install the programs that tests use as second opinions (Debian or Ubuntu, as root or with sudo).
+	./tools/install.sh
+
+demo: ## Build an example plugin from an image made here, boot it in QEMU, show its answer.
+	./examples/nginx/demo.sh
+
+test: ## Run all tests. What a missing program or privilege skips is listed at the end.
+	@go test $(COUNT) -timeout 20m -json ./... | go run ./internal/testneed/summary
+
+race: ## Run the tests that need no privilege under the race detector.
+	go test $(COUNT) -race -short -timeout 15m $$(go list ./... | grep -vE '/(e2e|vmtest|ext4read|bench)')
+
+lint: ## Check format, vet, staticcheck, go.mod, generated files and shell scripts.
+	./tools/lint.sh
+
+fuzz: ## Run every fuzz target for FUZZTIME (default 20s).
+	FUZZTIME=$(FUZZTIME) ./tools/fuzz.sh
+
+golden: ## Rewrite golden files and generated documents; review the diff.
+	go test -count=1 ./build/config ./manifest -update
+	UPDATE_SCRIPTS=1 UPDATE_GOLDEN=1 go test -count=1 ./internal/cli ./cmd/fledge
+
+docs: golden ## The same as golden.
+
+bench: ## Measure against the peer and the floor (root); writes docs/benchmarks.md.
+	go run ./bench
+
+clean: ## Remove what build makes.
+	rm -f fledge

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs the programs that the tests use as second opinions, and that "make
+# demo" and "make bench" need, from Debian's or Ubuntu's packages.
+set -euo pipefail
+
+packages=(
+  umoci skopeo            # unpack and copy images, to compare with
+  debootstrap             # a real Debian root to build from
+  e2fsprogs attr acl      # e2fsck, debugfs, resize2fs; xattrs
+  qemu-system-x86 seabios ipxe-qemu # boots plugins
+  cpio libarchive-tools zstd busybox-static tar
+  mount util-linux shellcheck
+)
+
+missing=()
+for p in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "all of ${#packages[@]} packages are installed"
+  exit 0
+fi
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || { echo "run as root, or install sudo: apt-get install ${missing[*]}" >&2; exit 1; }
+  sudo=(sudo)
+fi
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" apt-get update -q
+"${sudo[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}"
