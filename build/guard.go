@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,23 +23,37 @@ func (b *builder) guard() error {
 
 // guardArtifact lets only an empty file and an earlier artifact be replaced.
 func guardArtifact(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("looking at the output: %w", err)
+	f, err := openOutput(path)
+	if f == nil {
+		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
-		return err // what is no file is refused when it is created
-	}
 	var magic [2]byte
 	if _, err := f.ReadAt(magic[:], superMagic); err != nil || magic != [2]byte{0x53, 0xef} {
 		return fmt.Errorf("output %q: it exists and is not an earlier artifact; remove it or choose another name", path)
 	}
 	return nil
+}
+
+// openOutput opens a file that a build is about to replace. It returns nil when
+// there is none or an empty one. What is no regular file is refused unopened: a
+// FIFO would wait for ever, and a device may have no end.
+func openOutput(path string) (*os.File, error) {
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("looking at the output: %w", err)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("output %q: it exists and is not a regular file; remove it or choose another output", path)
+	case info.Size() == 0:
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("looking at the output: %w", err)
+	}
+	return f, nil
 }
 
 // guardManifest lets only an empty file and a manifest that names a checksum be
@@ -49,14 +62,12 @@ func (b *builder) guardManifest(path string) error {
 	if b.Template != nil && sameFile(b.Template.File, path) {
 		return fmt.Errorf("manifest template %q: the build writes its own manifest there; rename the template or choose another output folder", b.Template.File)
 	}
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(text) == 0 {
-		return nil
+	f, err := openOutput(path)
+	if f == nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("looking at %s: %w", ManifestName, err)
-	}
-	m, err := manifest.Decode(bytes.NewReader(text))
+	defer f.Close()
+	m, err := manifest.Decode(f)
 	if err != nil || !hasChecksum(m) {
 		return fmt.Errorf("%s: it exists and no build has written it; rename it, and name it with --manifest if it is a template", path)
 	}

@@ -221,3 +221,109 @@ func TestADamagedCacheIsNoticed(t *testing.T) {
 		t.Errorf("the cache was not mended:\n%s", out)
 	}
 }
+
+// layoutProject is a project whose image is beside it.
+func layoutProject(t *testing.T) string {
+	t.Helper()
+	dir := project(t, "oci:"+filepath.Join(t.TempDir(), "img"), "")
+	toml, err := os.ReadFile(filepath.Join(dir, "fledge.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, image, _ := strings.Cut(string(toml), "oci:")
+	image, _, _ = strings.Cut(image, "\"")
+	ocitest.Layout(t, image, map[string]*ocitest.Image{"1": nginx(t, false)})
+	return dir
+}
+
+// TestAResultThatCannotBePrinted says so, and not that nothing was written.
+func TestAResultThatCannotBePrinted(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skipf("SKIP: no /dev/full: %v", err)
+	}
+	defer full.Close()
+	dir := layoutProject(t)
+	cmd := command(t, dir, "build")
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = full, &stderr
+	cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "printing the result: write /dev/stdout: no space left on device") {
+		t.Errorf("exit code %d:\n%s", code, &stderr)
+	}
+	if got := names(t, dir); got != "img.img manifest.json" {
+		t.Errorf("the folder holds %q", got)
+	}
+}
+
+// TestASignalWhileNobodyTakesTheResult ends the process, which does not claim
+// that nothing was written.
+func TestASignalWhileNobodyTakesTheResult(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	fd := int(w.Fd()) // blocking from here on
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for chunk := make([]byte, 4096); err == nil; {
+		_, err = syscall.Write(fd, chunk)
+	}
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	dir := layoutProject(t)
+	cmd := command(t, dir, "build", "-q")
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = w, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); names(t, dir) != "img.img manifest.json"; {
+		if time.Now().After(deadline) {
+			cmd.Process.Kill()
+			t.Fatalf("nothing was built:\n%s", &stderr)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond) // until it prints
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "interrupted; everything was written") {
+		t.Errorf("exit code %d:\n%s", code, &stderr)
+	}
+}
+
+// TestAnOutputThatIsNoFileIsRefused and never opened: a FIFO would hold the build
+// for ever, and a device has no end.
+func TestAnOutputThatIsNoFileIsRefused(t *testing.T) {
+	for _, name := range []string{"img.img", "manifest.json"} {
+		for kind, put := range map[string]func(path string) error{
+			"fifo":   func(path string) error { return syscall.Mkfifo(path, 0o644) },
+			"folder": func(path string) error { return os.Mkdir(path, 0o755) },
+			"device": func(path string) error { return os.Symlink("/dev/zero", path) },
+		} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				dir := layoutProject(t)
+				if err := put(filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+				cmd := command(t, dir, "build")
+				stop := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+				defer stop.Stop()
+				out, _ := cmd.CombinedOutput()
+				if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "not a regular file") {
+					t.Errorf("exit code %d:\n%s", code, out)
+				}
+				if got := names(t, dir); got != name {
+					t.Errorf("the folder holds %q", got)
+				}
+			})
+		}
+	}
+}

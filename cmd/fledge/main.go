@@ -48,9 +48,17 @@ func run() int {
 	case c := <-code:
 		return c
 	case <-time.After(grace):
-		outfile.AbortAll()
+	}
+	if !outfile.AbortAll() {
 		fmt.Fprintln(os.Stderr, "fledge: interrupted; nothing was written")
 		return cli.ExitInterrupted
+	}
+	select {
+	case c := <-code:
+		return c
+	case <-time.After(grace): // nobody takes what is printed
+		fmt.Fprintln(os.Stderr, "fledge: interrupted; everything was written, and not all of the result printed")
+		return cli.ExitFailed
 	}
 }
 

@@ -93,13 +93,13 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		return err
 	}
 	if f.json {
-		return p.printJSON(result)
+		return printed(p.printJSON(result))
 	}
 	if !f.quiet {
 		p.nextSteps(result)
 	}
 	_, err = fmt.Fprintf(p.Stdout, "%s\n%s\n", result.Artifact.Path, result.ManifestPath)
-	return err
+	return printed(err)
 }
 
 // load reads fledge.toml and what stands beside it.

@@ -37,6 +37,19 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// printError is a result that could not be printed. What was to be done is done.
+type printError struct{ error }
+
+func (e printError) Unwrap() error { return e.error }
+
+// printed marks the error of printing a result.
+func printed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return printError{fmt.Errorf("printing the result: %w", err)}
+}
+
 // Run runs one command and returns its exit code. It returns soon after ctx is
 // cancelled.
 func (p *Program) Run(ctx context.Context, args []string) int {
@@ -46,7 +59,7 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.As(err, new(printError)):
 		fmt.Fprintln(p.Stderr, "fledge: interrupted; nothing was written")
 		return ExitInterrupted
 	}
@@ -127,7 +140,7 @@ func (p *Program) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(p.Stdout, "fledge %s\n", p.Version)
-			return err
+			return printed(err)
 		},
 	}
 }

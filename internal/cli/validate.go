@@ -33,7 +33,7 @@ Nothing is fetched or written, so what depends on the image is left to
 			if err != nil {
 				return err
 			}
-			return p.printValid(cfg, f, warnings)
+			return printed(p.printValid(cfg, f, warnings))
 		},
 	}
 	p.configFlags(cmd, &f)

@@ -10,18 +10,29 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // live is the files that have a hidden name, for AbortAll.
 var live sync.Map
 
+// commits lets AbortAll wait for a commit that has begun, and know of one.
+var commits struct {
+	sync.Mutex
+	appeared bool // a file has got its name
+}
+
 // AbortAll removes the hidden names of all files on their way, for a process
-// that is about to end without calling Abort.
-func AbortAll() {
+// that is about to end without calling Abort. A commit that has begun comes to
+// its end first, and none begins after it. It reports whether any file has
+// appeared.
+func AbortAll() bool {
+	commits.Lock() // for good
 	live.Range(func(temp, _ any) bool {
 		os.Remove(temp.(string))
 		return true
 	})
+	return commits.appeared
 }
 
 // File is an output on its way. It is written like any os.File.
@@ -134,6 +145,19 @@ func sweep(path string) {
 // Commit syncs the file and makes it appear. After an error nothing has changed
 // and the file is gone.
 func (f *File) Commit() error {
+	if err := f.Sync(); err != nil { // which may take long, and changes nothing
+		f.Abort()
+		return fmt.Errorf("writing %s: %w", f.path, withoutTemp(err))
+	}
+	commits.Lock()
+	defer commits.Unlock()
+	err := f.appear()
+	commits.appeared = commits.appeared || err == nil
+	return err
+}
+
+// appear is Commit while commits is locked.
+func (f *File) appear() error {
 	if err := f.commit(); err != nil {
 		f.Abort()
 		return fmt.Errorf("writing %s: %w", f.path, err)
@@ -142,10 +166,8 @@ func (f *File) Commit() error {
 	return f.File.Close()
 }
 
+// commit gives the synced file its name.
 func (f *File) commit() error {
-	if err := f.Sync(); err != nil {
-		return withoutTemp(err)
-	}
 	if f.temp == "" {
 		if err := linkUnnamed(f.File, f.path); err == nil {
 			syncDir(f.path)
@@ -182,12 +204,44 @@ func syncDir(path string) {
 }
 
 // CommitBoth makes two files appear, second last. If second cannot, the name of
-// first goes back to what had it before.
+// first goes back to what had it before. Of several processes that do so in the
+// folder of first at the same time, each waits for the one before it, so that the
+// two files are always those of one process.
 func CommitBoth(first, second *File) error {
-	if err := second.Sync(); err != nil {
-		first.Abort()
-		return fmt.Errorf("writing %s: %w", second.path, withoutTemp(err))
+	for _, f := range []*File{first, second} {
+		if err := f.Sync(); err != nil {
+			first.Abort()
+			return fmt.Errorf("writing %s: %w", f.path, withoutTemp(err))
+		}
 	}
+	defer lockFolder(filepath.Dir(first.path))()
+	commits.Lock()
+	defer commits.Unlock()
+	err := appearBoth(first, second)
+	commits.appeared = commits.appeared || err == nil
+	return err
+}
+
+// lockFolder takes the lock of a folder and returns what gives it back. A folder
+// that cannot be locked, or whose lock somebody keeps, is used without it after
+// two seconds: the lock may be that of a program around this one.
+func lockFolder(dir string) (unlock func()) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return func() {}
+	}
+	const wait, tries = 10 * time.Millisecond, 200
+	for range tries {
+		if !errors.Is(lock(d), errHeld) {
+			break
+		}
+		time.Sleep(wait)
+	}
+	return func() { d.Close() }
+}
+
+// appearBoth is CommitBoth while everything is locked.
+func appearBoth(first, second *File) error {
 	// Another name for what first replaces. It has none of its own where nothing is
 	// replaced, or where the filesystem has no hard links.
 	before := tempName(first.path)
@@ -199,10 +253,10 @@ func CommitBoth(first, second *File) error {
 			os.Remove(before)
 		}
 	}()
-	if err := first.Commit(); err != nil {
+	if err := first.appear(); err != nil {
 		return err
 	}
-	err := second.Commit()
+	err := second.appear()
 	switch {
 	case err == nil:
 		return nil

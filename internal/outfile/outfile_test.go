@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -226,6 +227,47 @@ func TestCommitNeedsNotReadTheFolder(t *testing.T) {
 		}
 		if err := f.Commit(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestCommitBothKeepsPairsTogether: of two builds into one folder one wins, and not
+// each of them one file.
+func TestCommitBothKeepsPairsTogether(t *testing.T) {
+	both(t, func(t *testing.T) {
+		dir := t.TempDir()
+		a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+		for range 30 {
+			begin := make(chan struct{})
+			var all sync.WaitGroup
+			for _, content := range []string{"1", "2", "3"} {
+				first, err := Create(a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				second, err := Create(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				first.WriteString(content)
+				second.WriteString(content)
+				all.Go(func() {
+					<-begin
+					if err := CommitBoth(first, second); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			close(begin)
+			all.Wait()
+			one, _ := os.ReadFile(a)
+			other, err := os.ReadFile(b)
+			if err != nil || string(one) != string(other) {
+				t.Fatalf("a holds %q and b %q (%v)", one, other, err)
+			}
+		}
+		if got := names(t, dir); got != "a b" {
+			t.Errorf("directory holds %q", got)
 		}
 	})
 }
