@@ -19,6 +19,7 @@ const MaxSize = 1 << 20
 type DecodeError struct {
 	Line, Column int    // where, from 1; columns count characters
 	Key          string // key as JoinKey writes it, "" for the manifest as a whole
+	Unknown      bool   // there is no such key
 	Message      string
 }
 
@@ -49,6 +50,35 @@ func Decode(r io.Reader) (*Manifest, error) {
 	}
 	m.dropEmpty()
 	return m, nil
+}
+
+// A Place is where something stands in a text, counted from 1; columns count
+// characters.
+type Place struct{ Line, Column int }
+
+// Places tells where the value of each key stands in a text that [Decode] reads
+// without an error. Keys are written as by [JoinKey].
+func Places(data []byte) map[string]Place {
+	type value struct {
+		key    string
+		offset int
+	}
+	var values []value // in the order of their offsets
+	f := newFormer(data)
+	f.seen = func(path []string, offset int) { values = append(values, value{JoinKey(path...), offset}) }
+	_ = f.value(reflect.TypeFor[Manifest](), nil) // which Decode has found to be right
+	places := make(map[string]Place, len(values))
+	at, p := 0, Place{Line: 1, Column: 1}
+	for _, v := range values {
+		between := data[at:v.offset]
+		if end := bytes.LastIndexByte(between, '\n'); end >= 0 {
+			p.Line += bytes.Count(between, []byte("\n"))
+			p.Column, between = 1, between[end+1:]
+		}
+		p.Column += utf8.RuneCount(between)
+		at, places[v.key] = v.offset, p
+	}
+	return places
 }
 
 func (m *Manifest) dropEmpty() {
@@ -82,11 +112,18 @@ type former struct {
 	data []byte
 	dec  *json.Decoder
 	errs []error
+
+	seen func(path []string, offset int) // is told of every value, if not nil
+}
+
+func newFormer(data []byte) *former {
+	f := &former{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
+	f.dec.UseNumber()
+	return f
 }
 
 func checkForm(data []byte) error {
-	f := &former{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
-	f.dec.UseNumber()
+	f := newFormer(data)
 	if bad := firstInvalid(data); bad >= 0 {
 		f.fail(bad, nil, "not UTF-8")
 		return f.errs[0]
@@ -121,6 +158,9 @@ func (f *former) value(t reflect.Type, path []string) error {
 		t = t.Elem()
 	}
 	at := f.next()
+	if f.seen != nil {
+		f.seen(path, at)
+	}
 	tok, err := f.dec.Token()
 	if err != nil {
 		return err
@@ -153,7 +193,7 @@ func (f *former) object(t reflect.Type, path []string) error {
 		case seen[name]:
 			f.fail(at, sub, fmt.Sprintf("key %q is repeated", JoinKey(sub...)))
 		case !known:
-			f.fail(at, sub, fmt.Sprintf("unknown key %q", JoinKey(sub...)))
+			f.fail(at, sub, fmt.Sprintf("unknown key %q", JoinKey(sub...))).Unknown = true
 		}
 		seen[name] = true
 		if !known {
@@ -304,9 +344,11 @@ func (f *former) syntax(err error) {
 	f.fail(at, nil, err.Error())
 }
 
-func (f *former) fail(at int, path []string, message string) {
+func (f *former) fail(at int, path []string, message string) *DecodeError {
 	before := f.data[:min(max(at, 0), len(f.data))]
 	line := bytes.Count(before, []byte("\n")) + 1
 	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
-	f.errs = append(f.errs, &DecodeError{Line: line, Column: column, Key: JoinKey(path...), Message: message})
+	e := &DecodeError{Line: line, Column: column, Key: JoinKey(path...), Message: message}
+	f.errs = append(f.errs, e)
+	return e
 }

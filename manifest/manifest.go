@@ -59,7 +59,7 @@ type Resources struct {
 // Workload is the program that the VM runs, as root.
 type Workload struct {
 	Type       string            `json:"type" fallback:"http" enum:"http" doc:"Kind of workload. Volant runs only http; a worker is an http workload without [health_check]."`
-	Entrypoint []string          `json:"entrypoint" fallback:"the image's ENTRYPOINT and CMD" doc:"Program and arguments, replacing the image's. A first element without a slash is searched on the image's PATH, a relative one starts at its WORKDIR."`
+	Entrypoint []string          `json:"entrypoint" nonempty:"true" fallback:"the image's ENTRYPOINT and CMD" doc:"Program and arguments, replacing the image's. A first element without a slash is searched on the image's PATH, a relative one starts at its WORKDIR."`
 	BaseURL    string            `json:"base_url" format:"http-url" fallback:"the image's lowest EXPOSEd TCP port, else http://127.0.0.1:80" doc:"Where the workload answers inside the VM."`
 	Env        map[string]string `json:"env,omitempty" fallback:"the image's ENV" doc:"Environment, added to the image's ENV key by key. It travels on the kernel command line, readable by every process of the VM: no secrets."`
 	Workdir    string            `json:"workdir,omitempty" format:"absolute" fallback:"the image's WORKDIR" doc:"Working directory of the program."`

@@ -348,3 +348,17 @@ func TestFuzzSeedsReachTheEncoder(t *testing.T) {
 		}
 	}
 }
+
+func TestPlacesAreThoseOfTheValues(t *testing.T) {
+	text := "{\"name\": \"ä\", \"version\" : \"1\",\n \"labels\": {\"a.b\":\n\"x\"},\n\t\"disks\": [{\"name\": \"d\"},\n  {\"name\": \"é\", \"source\": \"/s\"}]}"
+	if _, err := Decode(strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]Place{
+		"": {1, 1}, "name": {1, 10}, "version": {1, 27}, "labels": {2, 12}, `labels."a.b"`: {3, 1}, "disks": {4, 11},
+		"disks[0]": {4, 12}, "disks[0].name": {4, 21}, "disks[1]": {5, 3}, "disks[1].name": {5, 12}, "disks[1].source": {5, 27},
+	}
+	if diff := cmp.Diff(want, Places([]byte(text))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

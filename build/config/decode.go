@@ -176,6 +176,9 @@ func (d *decoder) listOf(v reflect.Value, tag reflect.StructTag, n *node, value 
 		d.wrongType(n, path, want, value)
 		return
 	}
+	if len(values) == 0 && tag.Get("nonempty") == "true" {
+		d.fail(n.value, path, "%q is empty (fill it, or remove the key)", manifest.JoinKey(path...))
+	}
 	for i, value := range values {
 		sub, member := join(path, "["+strconv.Itoa(i)+"]"), n.items[i]
 		d.mark(member.value, sub)

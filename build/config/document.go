@@ -27,7 +27,7 @@ type document struct {
 func read(file string, text []byte) (*document, *Error) {
 	d := &document{file: file, text: text, lines: []int{0}}
 	if len(text) > MaxSize {
-		return nil, d.errorf(0, "", "the file has %d bytes, the limit is %d", len(text), MaxSize)
+		return nil, d.errorf(0, "", "the file has more than %d bytes, which is the limit", MaxSize)
 	}
 	for i, c := range text {
 		if c == '\n' {

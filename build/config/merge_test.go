@@ -389,7 +389,7 @@ func TestCheckNamesTheKeyToChange(t *testing.T) {
 		{
 			"template url",
 			Inputs{Config: oci(t, ""), Template: jsonTemplate(`{"rootfs":{"url":"file:///x"}}`), Image: nginx()},
-			[]string{`m.json: manifest rootfs.url: "file:///x" installs`},
+			[]string{`m.json:1:18: manifest rootfs.url: "file:///x" installs`},
 		},
 		{
 			"no name",

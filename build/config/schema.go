@@ -155,7 +155,11 @@ func typeSchema(t reflect.Type, tag reflect.StructTag) map[string]any {
 		if t.Elem().Kind() != reflect.String || tag.Get("format") != "" {
 			elem = typeSchema(t.Elem(), tag)
 		}
-		return map[string]any{"type": "array", "items": elem}
+		list := map[string]any{"type": "array", "items": elem}
+		if tag.Get("nonempty") == "true" {
+			list["minItems"] = 1
+		}
+		return list
 	case reflect.Int:
 		lo, hi := bounds(tag)
 		r := map[string]any{"minimum": lo, "maximum": hi}

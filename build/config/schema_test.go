@@ -129,7 +129,7 @@ func TestSchemaAndParseAgreeOnTheCases(t *testing.T) {
 
 // Every key has a description, every number bounds, every format exists.
 func TestTagsAreComplete(t *testing.T) {
-	known := []string{"toml", "json", "doc", "default", "fallback", "enum", "min", "max", "zero", "format", "required"}
+	known := []string{"toml", "json", "doc", "default", "fallback", "enum", "min", "max", "zero", "nonempty", "format", "required"}
 	tagName := regexp.MustCompile(`([a-z]+):"`)
 	for _, root := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[templateFile](), reflect.TypeFor[exposed]()} {
 		for r := range rows(root, nil) {
@@ -255,7 +255,7 @@ func TestNearestFindsSlipsAndPartsAndNothingElse(t *testing.T) {
 	names := []string{"type", "size_buffer_mb", "journal_mb", "preallocate"}
 	for s, want := range map[string]string{
 		"sise": "size_buffer_mb", "size": "size_buffer_mb", "buffer_mb": "size_buffer_mb", "Type": "type", "typ": "type", "journal": "journal_mb",
-		"preallocated": "preallocate", "size_bufer_mb": "size_buffer_mb", "url": "", "x": "", "compression": "", "version": "",
+		"preallocated": "preallocate", "pre": "preallocate", "size_bufer_mb": "size_buffer_mb", "url": "", "x": "", "compression": "", "version": "",
 	} {
 		if got := nearest(s, names); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", s, got, want)

@@ -87,7 +87,7 @@ func (d *decoder) advice(path []string) string {
 	if why := replaced[key]; why != "" {
 		return " (" + why + ")"
 	}
-	if len(path) > 1 && (name == "version" || name == "strategy") && slices.Contains(d.known, name) {
+	if len(path) > 1 && d.doc != nil && (name == "version" || name == "strategy") && slices.Contains(d.known, name) {
 		return fmt.Sprintf(" (%s belongs above the first [table]: a key below a header is part of that table)", name)
 	}
 	var same, others []string // names in the same table, full keys elsewhere
@@ -174,6 +174,9 @@ func nearest(s string, names []string) string {
 // end. An exact part counts as one slip, so that a whole name wins.
 func partDistance(s, name string) int {
 	d := distance(s, name)
+	if len(s) > 2 && len(name) > 2 && (strings.HasPrefix(name, s) || strings.HasPrefix(s, name)) {
+		d = min(d, 1) // "vers" for "version", "environment" for "env"
+	}
 	words := strings.Split(name, "_")
 	for i := 1; i < len(words); i++ {
 		head, tail := strings.Join(words[:i], "_"), strings.Join(words[i:], "_")

@@ -28,7 +28,7 @@ type Template struct {
 	Ports    []int              // TCP ports of network.expose, in ascending order
 	Warnings Errors
 
-	places map[string]Position // of a manifest.toml's keys
+	places map[string]Position // of the keys
 	legacy bool                // the keys are those of manifest.toml
 }
 
@@ -61,11 +61,15 @@ func ParseTemplate(file string, text []byte) (*Template, error) {
 }
 
 func parseJSONTemplate(file string, text []byte) (*Template, error) {
+	text = bytes.TrimPrefix(text, []byte(bom))
 	m, err := manifest.Decode(bytes.NewReader(text))
 	if err != nil {
 		return nil, decodeErrors(file, err)
 	}
-	t := &Template{File: file, Manifest: m}
+	t := &Template{File: file, Manifest: m, places: map[string]Position{}}
+	for key, p := range manifest.Places(text) {
+		t.places[key] = Position(p)
+	}
 	var enabled struct{ Enabled *bool }
 	if json.Unmarshal(text, &enabled) == nil && enabled.Enabled != nil && !*enabled.Enabled {
 		return nil, Errors{t.errorf("enabled", `"enabled" is false, and Volant refuses VMs of a plugin that is not enabled (remove it: the build writes true)`)}
@@ -73,8 +77,11 @@ func parseJSONTemplate(file string, text []byte) (*Template, error) {
 	return t, t.check()
 }
 
-// decodeErrors puts the file's name before each problem of manifest.Decode.
+// decodeErrors puts the file's name before each problem of manifest.Decode, and
+// what was probably meant behind a key that it does not know.
 func decodeErrors(file string, err error) error {
+	root := reflect.TypeFor[manifest.Manifest]()
+	keys := &decoder{root: root, known: knownKeys(root)}
 	list := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		list = joined.Unwrap()
@@ -84,6 +91,9 @@ func decodeErrors(file string, err error) error {
 		e := &Error{File: file, Message: err.Error()}
 		if de, ok := errors.AsType[*manifest.DecodeError](err); ok {
 			e = &Error{File: file, Line: de.Line, Column: de.Column, Key: de.Key, Message: de.Message}
+			if de.Unknown {
+				e.Message += keys.advice(manifest.SplitKey(de.Key))
+			}
 		}
 		errs = append(errs, e)
 	}
@@ -206,6 +216,9 @@ func parseTOMLTemplate(file string, text []byte) (*Template, error) {
 		return nil, d.errs.sorted()
 	}
 	t := &Template{File: file, Manifest: f.manifest(), places: d.places, legacy: true}
+	if len(f.Workload.Args) > 0 && len(f.Workload.Entrypoint) == 0 {
+		return nil, Errors{t.errorf("workload.args", `"workload.args" without "workload.entrypoint": they follow a program of this file, not the image's (write entrypoint = "/path/to/program")`)}
+	}
 	if f.Network != nil {
 		t.Ports = slices.Sorted(slices.Values(f.Network.Expose))
 	}
@@ -249,11 +262,14 @@ func (t *Template) check() error {
 	if probe.Rootfs != nil && probe.Initramfs != nil {
 		return Errors{t.errorf("initramfs", "rootfs and initramfs are both given (remove one of the two)")}
 	}
-	// What the build writes is not judged here.
+	// What the build writes is not judged here, nor a URL that another source may replace.
 	probe.Rootfs, probe.Initramfs = &manifest.Rootfs{URL: "/a", Checksum: sampleChecksum}, nil
 	probe.Image, probe.ImageDigest = "", ""
 	var errs Errors
 	for _, p := range probe.Validate() {
+		if p.Key == "runtime" && t.Manifest.Runtime == "" {
+			continue // it is the name, which has the same problem
+		}
 		text := fmt.Sprintf("%q: %s", p.Key, p.Message)
 		if p.Fix != "" {
 			text += " (" + p.Fix + ")"
@@ -277,8 +293,8 @@ func (t *Template) errorf(key, format string, args ...any) *Error {
 	return &Error{File: t.File, Line: p.Line, Column: p.Column, Key: key, Message: fmt.Sprintf(format, args...)}
 }
 
-// place is where the template gives a key of the manifest; zero if that is not
-// known, as in JSON.
+// place is where the template gives a key of the manifest, or the nearest table
+// around it; zero if it has neither.
 func (t *Template) place(key string) Position {
 	path := manifest.SplitKey(key)
 	if t.legacy && len(path) > 2 && path[0] == "workload" && path[1] == "env" {

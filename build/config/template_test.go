@@ -83,6 +83,7 @@ func TestManifestTOMLForms(t *testing.T) {
 		{name: "list and args", text: "[workload]\nentrypoint = [\"/a\"]\nargs = [\"b\"]", entrypoint: []string{"/a", "b"}},
 		{name: "empty string", text: `workload.entrypoint = ""`},
 		{name: "command line", text: `workload.entrypoint = "/a -b"`, wantErr: `m.toml:1:23: "workload.entrypoint" is "/a -b": no shell splits it (write the arguments in args, or a list)`},
+		{name: "args alone", text: "[workload]\nargs = [\"-v\"]", wantErr: `m.toml:2:8: "workload.args" without "workload.entrypoint": they follow a program of this file, not the image's (write entrypoint = "/path/to/program")`},
 		{name: "number", text: `workload.entrypoint = 3`, wantErr: `m.toml:1:23: "workload.entrypoint" is a whole number, want a string (write "3")`},
 		{name: "number in list", text: `workload.entrypoint = ["a", 3]`, wantErr: `m.toml:1:29: "workload.entrypoint[1]" is a whole number, want a string (write "3")`},
 		{name: "ports", text: `network.expose = [80, "81", "82/tcp", "53/udp", {port = 83}, {port = 84, protocol = "udp"}]`, ports: []int{80, 81, 82, 83}},
@@ -138,16 +139,22 @@ func TestJSONTemplateMayLackWhatTheBuildWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := ParseTemplate("m.json", []byte("\xef\xbb\xbf{}")); err != nil {
+		t.Errorf("with a byte order mark: %v", err)
+	}
 	if got.Manifest.Name != "nginx" || got.Manifest.Rootfs.URL != "https://h/x" || len(got.Warnings) > 0 {
 		t.Errorf("template = %+v", got)
 	}
 	tests := map[string]string{
-		"{\n \"nmae\": \"x\", \"b\": 1}":                           "m.json:2:2: unknown key \"nmae\"\nm.json:2:15: unknown key \"b\"",
+		"{\n \"nmae\": \"x\", \"b\": 1}":                           "m.json:2:2: unknown key \"nmae\" (did you mean \"name\"?)\nm.json:2:15: unknown key \"b\"",
+		"{\n \"workload\": {\"args\": []}}":                        `m.json:2:15: unknown key "workload.args" (append the arguments to workload.entrypoint)`,
+		"{\n \"workload\": {\"version\": \"1\"}}":                  `m.json:2:15: unknown key "workload.version" (did you mean "version"?)`,
+		"{\n \"name\": \"a b\"}":                                   `m.json:2:10: "name": "a b" does not fit on a kernel command line and in a URL path (use letters, digits, '.', '_', '-' and '~', a letter or digit first)`,
 		`{"name":"x","name":"y"}`:                                  `m.json:1:13: key "name" is repeated`,
-		`{"enabled":false}`:                                        `m.json: "enabled" is false, and Volant refuses VMs of a plugin that is not enabled (remove it: the build writes true)`,
-		`{"rootfs":{"url":"/a"},"initramfs":{"url":"/b"}}`:         `m.json: rootfs and initramfs are both given (remove one of the two)`,
-		`{"network":{}}`:                                           `m.json: "network.mode": "" is not a mode (write bridged, dhcp or vsock, or leave network out)`,
-		`{"health_check":{"endpoint":"/"}}`:                        `m.json: "health_check.timeout_ms": 0 is not a time; the schema requires both keys of health_check (give milliseconds, such as 10000)`,
+		`{"enabled":false}`:                                        `m.json:1:12: "enabled" is false, and Volant refuses VMs of a plugin that is not enabled (remove it: the build writes true)`,
+		`{"rootfs":{"url":"/a"},"initramfs":{"url":"/b"}}`:         `m.json:1:36: rootfs and initramfs are both given (remove one of the two)`,
+		`{"network":{}}`:                                           `m.json:1:12: "network.mode": "" is not a mode (write bridged, dhcp or vsock, or leave network out)`,
+		`{"health_check":{"endpoint":"/"}}`:                        `m.json:1:17: "health_check.timeout_ms": 0 is not a time; the schema requires both keys of health_check (give milliseconds, such as 10000)`,
 		`{"name":"` + strings.Repeat("n", manifest.MaxSize) + `"}`: `m.json: reading manifest: more than 1048576 bytes`,
 	}
 	for text, want := range tests {
