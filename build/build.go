@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -82,8 +83,8 @@ func (b *builder) check() error {
 	if err := checkReference(c); err != nil {
 		return err
 	}
-	if b.Output != "" && filepath.Base(b.Output) == ManifestName {
-		return fmt.Errorf("output %q: that is the manifest's name; choose another", b.Output)
+	if err := checkOutput(b.Output); err != nil {
+		return err
 	}
 	for _, w := range c.Warnings {
 		b.warn(w.Error())
@@ -104,6 +105,19 @@ func notBuilt(c *config.Config) *config.Error {
 	}
 	if t := c.Filesystem.Type; t != "ext4" {
 		return c.Errorf("filesystem.type", "%s is not built yet; stock Volant boots only ext4", t)
+	}
+	return nil
+}
+
+// checkOutput refuses a path that cannot be the artifact's.
+func checkOutput(path string) error {
+	switch {
+	case path == "":
+		return nil
+	case os.IsPathSeparator(path[len(path)-1]):
+		return &config.Error{Key: "output", Message: fmt.Sprintf("output %q is a folder; name a file in it", path)}
+	case filepath.Base(path) == ManifestName:
+		return &config.Error{Key: "output", Message: fmt.Sprintf("output %q: that is the manifest's name; choose another", path)}
 	}
 	return nil
 }
@@ -224,7 +238,9 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	for _, w := range append(d.Warnings, warnings...) {
-		b.warn(w.Error())
+		if !b.warned(w) {
+			b.warn(w.Error())
+		}
 	}
 	text, err := d.Manifest.Encode()
 	if err != nil {
@@ -278,6 +294,18 @@ func (b *builder) stage(format string, args ...any) {
 
 func (b *builder) detail(format string, args ...any) {
 	b.event(Event{Kind: Detail, Message: fmt.Sprintf(format, args...)})
+}
+
+// warned tells whether the file that a warning points to had the same one when it
+// was read.
+func (b *builder) warned(w *config.Error) bool {
+	earlier := b.Config.Warnings
+	if b.Template != nil {
+		earlier = append(earlier[:len(earlier):len(earlier)], b.Template.Warnings...)
+	}
+	return slices.ContainsFunc(earlier, func(e *config.Error) bool {
+		return w.Line > 0 && e.File == w.File && e.Line == w.Line && e.Column == w.Column && e.Key == w.Key
+	})
 }
 
 func (b *builder) warn(message string) {

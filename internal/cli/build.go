@@ -104,6 +104,9 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 
 // load reads fledge.toml and what stands beside it.
 func (p *Program) load(f buildFlags) (*config.Config, *config.Template, error) {
+	if f.config == "" {
+		return nil, nil, usageError{errors.New("--config names no file")}
+	}
 	cfg, err := config.Load(f.config)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, usageError{fmt.Errorf("%s: no such file; name the configuration with --config, or see docs/fledge-toml.md for how to write one", f.config)}

@@ -72,6 +72,9 @@ func describe(b *strings.Builder, c *cobra.Command) {
 		if f.Shorthand != "" {
 			name = "`-" + f.Shorthand + "`, " + name
 		}
+		if f.DefValue != "" && f.DefValue != "false" {
+			usage += " (default " + f.DefValue + ")"
+		}
 		fmt.Fprintf(b, "| %s | %s |\n", name, usage)
 	})
 	b.WriteString("\n")
