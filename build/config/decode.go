@@ -243,12 +243,28 @@ func (d *decoder) wrongType(n *node, path []string, want string, value any) {
 		if want == "an array of strings" {
 			hint = fmt.Sprintf(" (write [%q])", v)
 		}
+	case map[string]any:
+		ownName := strings.HasSuffix(generic(d.root, path), "."+anyName)
+		byDot := n.value == n.key && d.doc.text[n.key] != '[' // not by braces or a header
+		if want == "a string" && ownName && byDot {
+			hint = fmt.Sprintf(" (a name with a dot needs quotes: write %q)", path[len(path)-1]+"."+dottedName(n))
+		}
 	case int64, float64, bool:
 		if want == "a string" {
 			hint = fmt.Sprintf(` (write "%v")`, v)
 		}
 	}
 	d.fail(n.value, path, "%q is %s, want %s%s", key, typeName(value), want, hint)
+}
+
+// dottedName is the rest of the key that made the table n: "conf" of a.conf = "x".
+func dottedName(n *node) string {
+	var names []string
+	for n.kind == table && len(n.keys) > 0 {
+		names = append(names, n.keys[0])
+		n = n.table[n.keys[0]]
+	}
+	return strings.Join(names, ".")
 }
 
 func typeName(value any) string {

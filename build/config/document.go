@@ -37,6 +37,9 @@ func read(file string, text []byte) (*document, *Error) {
 	if i := invalidUTF8(text); i >= 0 {
 		return nil, d.errorf(i, "", "not UTF-8")
 	}
+	if i := controlCharacter(text); i >= 0 {
+		return nil, d.errorf(i, "", "the control character %U, which TOML does not allow", text[i])
+	}
 	root, stopped := scan(text)
 	if stopped != nil && stopped.limit {
 		return nil, d.errorf(stopped.offset, "", "%s", stopped.reason)
@@ -67,7 +70,7 @@ func (d *document) syntaxError(pe toml.ParseError) *Error {
 		at += len(bom) // the decoder does not count it
 	}
 	message := strings.TrimSuffix(pe.Message, ".")
-	if r, n := utf8.DecodeRuneInString(message); unicode.IsUpper(r) {
+	if r, n := utf8.DecodeRuneInString(message); unicode.IsUpper(r) && !strings.HasPrefix(message, "TOML") {
 		message = string(unicode.ToLower(r)) + message[n:]
 	}
 	return d.errorf(at, "", "%s", message)
@@ -80,6 +83,19 @@ func invalidUTF8(text []byte) int {
 			return i
 		}
 		i += n
+	}
+	return -1
+}
+
+// controlCharacter finds a character that is allowed nowhere in a TOML text, not
+// even in comments: all controls but tabs and line ends.
+func controlCharacter(text []byte) int {
+	for i, c := range text {
+		switch {
+		case c == '\t', c == '\n', c == '\r' && i+1 < len(text) && text[i+1] == '\n':
+		case c < 0x20, c == 0x7f:
+			return i
+		}
 	}
 	return -1
 }
