@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,8 +63,9 @@ func names(t testing.TB, dir string) string {
 	return strings.Join(out, " ")
 }
 
-// held starts a build that hangs in the middle of a layer.
-func held(t *testing.T) (cmd *exec.Cmd, dir string, output *bytes.Buffer) {
+// held starts a build that hangs in the middle of a layer. The words of wrap, if
+// any, run it.
+func held(t *testing.T, wrap ...string) (cmd *exec.Cmd, dir string, output *bytes.Buffer) {
 	t.Helper()
 	im := nginx(t, false)
 	r := ocitest.NewRegistry(t)
@@ -73,6 +75,9 @@ func held(t *testing.T) (cmd *exec.Cmd, dir string, output *bytes.Buffer) {
 	r.Add(ocitest.Fault{Path: "/blobs/" + ocitest.Digest(im.Blobs[0]), Hold: hold})
 	dir = project(t, ref, "")
 	cmd = command(t, dir, "build")
+	if len(wrap) > 0 {
+		cmd.Path, cmd.Args = wrap[0], slices.Concat(wrap, []string{cmd.Path}, cmd.Args[1:])
+	}
 	output = &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Start(); err != nil {
@@ -110,6 +115,30 @@ func TestSignalsEndABuildAtOnce(t *testing.T) {
 				t.Errorf("left behind: %s", left)
 			}
 		})
+	}
+}
+
+// TestIgnoredSignalsStayIgnored: nohup and a shell's background jobs rely on it.
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	cmd, _, output := held(t, "/bin/sh", "-c", `trap "" HUP INT; exec "$@"`, "sh")
+	for _, sig := range []os.Signal{syscall.SIGHUP, os.Interrupt} {
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-ended:
+		t.Fatalf("the build ended:\n%s", output)
+	case <-time.After(500 * time.Millisecond):
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code %d, want 130", code)
 	}
 }
 

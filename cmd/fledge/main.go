@@ -34,7 +34,7 @@ func run() int {
 		Version: version(), Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, WorkDir: dir,
 		StderrWidth: terminalWidth(),
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	code := make(chan int, 1)
 	go func() { code <- p.Run(ctx, os.Args[1:]) }()
@@ -60,6 +60,18 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "fledge: interrupted; everything was written, and not all of the result printed")
 		return cli.ExitFailed
 	}
+}
+
+// endings are the signals that end a command. One that the parent has made us
+// ignore, as nohup does, stays ignored.
+func endings() []os.Signal {
+	signals := []os.Signal{syscall.SIGTERM}
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signals = append(signals, s)
+		}
+	}
+	return signals
 }
 
 func terminalWidth() int {

@@ -40,7 +40,8 @@ Environment:
   DOCKER_CONFIG      folder of the config.json with registry credentials (default ~/.docker)
   DOCKER_HOST        the Docker daemon's socket, for docker-daemon: images
   XDG_CACHE_HOME     where the cache is kept, in fledge/ (default ~/.cache)
-  HTTPS_PROXY, NO_PROXY`,
+  TMPDIR             where archives are unpacked, and downloads kept without a cache (default /tmp)
+  HTTPS_PROXY, NO_PROXY  the proxy for what is fetched, and the hosts that need none`,
 		Example: `  fledge build
   fledge build -o dist/web.img --config web/fledge.toml
   SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) fledge build --json`,

@@ -24,7 +24,7 @@ func reference() string {
 	b.WriteString(`## Output
 
 Results go to standard output: the paths of the artifact and of manifest.json, one a line, or one JSON object with ` + "`--json`" + `. Everything else
-goes to standard error: a progress bar on a terminal, one line a stage elsewhere.
+goes to standard error: a progress bar on a terminal, one line a stage elsewhere. A command that fails prints nothing on standard output.
 
 | key of ` + "`fledge build --json`" + ` | |
 |---|---|
@@ -35,6 +35,8 @@ goes to standard error: a progress bar on a terminal, one line a stage elsewhere
 | ` + "`filesystem`" + ` | ` + "`free` and `journal` in bytes, `inodes`, `free_inodes`" + ` |
 | ` + "`warnings`" + ` | list of messages |
 
+` + "`fledge validate --json`" + ` prints ` + "`config`" + `, the file's name, ` + "`strategy`" + ` and ` + "`warnings`" + `. These keys stay; others may come.
+
 ## Exit codes
 
 | code | |
@@ -44,10 +46,14 @@ goes to standard error: a progress bar on a terminal, one line a stage elsewhere
 | 2 | flags, fledge.toml, or the manifest that follows from it, are wrong; nothing was written |
 | 130 | interrupted by SIGINT, SIGTERM or SIGHUP; nothing was written |
 
+A signal that was ignored when fledge started, as ` + "`nohup`" + ` does with SIGHUP, stays ignored.
+
 ## Why
 
 *Why does an interrupted build say that nothing was written?* Because both files get their names in the last step, after everything else has
 succeeded. Until then the bytes have no name, and go with the process.
+
+*What if two builds write into one folder?* The last one wins, with both of its files.
 `)
 	return b.String()
 }
