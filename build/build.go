@@ -49,6 +49,9 @@ func Build(ctx context.Context, r Request) (*Result, error) {
 	}
 	defer root.Close()
 	b.root = root
+	if err := checkSources(r.Config, root); err != nil {
+		return nil, err
+	}
 	warned := len(b.result.Warnings)
 	result, err := b.run(ctx)
 	for tries := 0; errors.Is(err, cache.ErrCorrupt) && tries < maxCorrupt; tries++ {

@@ -8,8 +8,6 @@ import (
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/image"
-	"github.com/volant/fledge-action/build/mapping"
-	"github.com/volant/fledge-action/build/tree"
 )
 
 // Validate finds what is wrong with a request as far as the project's own files
@@ -35,13 +33,9 @@ func Validate(ctx context.Context, r Request) ([]string, error) {
 		return warnings, fmt.Errorf("opening the project folder: %w", err)
 	}
 	defer root.Close()
-	// Into an empty tree: what the image has at a destination is not known here.
-	report, err := mapping.Apply(ctx, tree.New(), root, mappings(r.Config), mapping.Options{})
-	for _, w := range report.Warnings {
-		warnings = append(warnings, w.String())
-	}
-	if err != nil {
-		return warnings, placed(r.Config, err)
+	more, err := checkMappings(ctx, r.Config, root)
+	if warnings = append(warnings, more...); err != nil {
+		return warnings, err
 	}
 	return warnings, checkAgent(ctx, r, root)
 }
