@@ -15,6 +15,9 @@ import (
 // MaxSize is the largest manifest that Decode reads, in bytes.
 const MaxSize = 1 << 20
 
+// MaxProblems is how many problems Decode tells of; further ones are passed over.
+const MaxProblems = 100
+
 // A DecodeError is one thing that [Decode] refuses.
 type DecodeError struct {
 	Line, Column int    // where, from 1; columns count characters
@@ -30,7 +33,7 @@ func (e *DecodeError) Error() string {
 // Decode reads one manifest. It checks form, not sense: required keys may be
 // missing, which [Manifest.Validate] reports.
 //
-// The error joins one [*DecodeError] for each problem; after a syntax error
+// The error joins one [*DecodeError] for each of the first [MaxProblems]; after a syntax error
 // nothing more is looked at. Empty maps and lists are decoded as nil, so that a
 // manifest equals what [Manifest.Encode] writes of it.
 func Decode(r io.Reader) (*Manifest, error) {
@@ -344,7 +347,11 @@ func (f *former) syntax(err error) {
 	f.fail(at, nil, err.Error())
 }
 
+// fail notes a problem, whose fields the caller may add to.
 func (f *former) fail(at int, path []string, message string) *DecodeError {
+	if len(f.errs) == MaxProblems {
+		return new(DecodeError)
+	}
 	before := f.data[:min(max(at, 0), len(f.data))]
 	line := bytes.Count(before, []byte("\n")) + 1
 	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1

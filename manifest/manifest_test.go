@@ -185,6 +185,16 @@ func TestDecodeNamesEveryProblem(t *testing.T) {
 	}
 }
 
+func TestDecodeTellsOfMaxProblemsAndNoMore(t *testing.T) {
+	for n, want := range map[int]int{MaxProblems - 1: MaxProblems - 1, MaxProblems: MaxProblems, MaxProblems + 1: MaxProblems, 50000: MaxProblems} {
+		_, err := Decode(strings.NewReader("{" + strings.Repeat(`"x":1,`, n-1) + `"name":1}`)) // unknown or repeated
+		list, ok := err.(interface{ Unwrap() []error })
+		if !ok || len(list.Unwrap()) != want {
+			t.Errorf("%d problems: %v", n, err)
+		}
+	}
+}
+
 func TestDecodeReadsMaxSizeBytesAndNoMore(t *testing.T) {
 	const frame = `{"name":""}`
 	largest := strings.Replace(frame, `""`, `"`+strings.Repeat("n", MaxSize-len(frame))+`"`, 1)
@@ -317,6 +327,7 @@ func FuzzManifest(f *testing.F) {
 			return
 		}
 		_ = m.Validate()
+		_ = Places(data)
 		text, err := m.Encode()
 		if err != nil {
 			t.Fatalf("decoded, but: %v", err)
