@@ -430,6 +430,8 @@ func loops() []hostile {
 			refused("loop/hard link through a link "+name, "h", tree.ErrLoop, "", lower, lines("h h a/x")),
 			refused("loop/whiteout in a link "+name, "a/x", tree.ErrLoop, "", lower, lines("f a/.wh.x")),
 			refused("loop/opaque link "+name, "a", tree.ErrLoop, "", lower, lines("f a/.wh..wh..opq")),
+			refused("loop/whiteout in the lowest layer in a link "+name, "a/x", tree.ErrLoop, "", lines(image+"\nf a/.wh.x")),
+			refused("loop/opaque link of the lowest layer "+name, "a", tree.ErrLoop, "", lines(image+"\nf a/.wh..wh..opq")),
 			harmless("loop/whiteout of a link "+name, "", lines("l a a"), lines("f .wh.a")),
 			harmless("loop/replacing a link "+name, "f a 1", lines("l a a"), lines("f a 1")),
 		)

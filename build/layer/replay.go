@@ -17,11 +17,9 @@ func (f *flattener) replay(ctx context.Context, epoch time.Time) (*tree.Tree, er
 	r.tree.Root().ModTime = epoch
 	for i, entries := range f.parsed {
 		r.touched, r.purged = map[string]bool{}, map[string]bool{}
+		r.bottom = i == 0
 		r.whiteouts = i > 0 && slices.ContainsFunc(entries, entry.isWhiteout)
 		for _, e := range entries {
-			if e.isWhiteout() && !r.whiteouts {
-				continue // nothing is below the bottom layer
-			}
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
@@ -40,6 +38,7 @@ type replayer struct {
 	// into, if it has whiteouts. Those pass them by: they hide the layers below only.
 	touched   map[string]bool
 	whiteouts bool // the current layer has some that matter
+	bottom    bool // nothing is below the current layer: whiteouts are checked and hide nothing
 	// purged is the directories of which the current layer has already taken away
 	// all that the layers below have there. Without it a thousand opaque whiteouts
 	// would look a thousand times at everything.
@@ -149,7 +148,7 @@ func (r *replayer) hardLink(e entry) error {
 func (r *replayer) whiteout(name string) error {
 	dir, base := split(name)
 	parent, dir, err := r.lookupDir(dir)
-	if parent == nil || err != nil || parent.Child(base) == nil {
+	if parent == nil || err != nil || parent.Child(base) == nil || r.bottom {
 		return err
 	}
 	return r.remove(join(dir, base), parent.Child(base))
@@ -171,7 +170,7 @@ func (r *replayer) remove(name string, n *tree.Node) error {
 
 func (r *replayer) opaque(name string) error {
 	n, name, err := r.lookupDir(name)
-	if n == nil || err != nil {
+	if n == nil || err != nil || r.bottom {
 		return err
 	}
 	return r.purge(name, n)
