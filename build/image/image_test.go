@@ -411,17 +411,24 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		{"config digest", edit(func(m *v1.Manifest) { m.Config.Digest = m.Layers[0].Digest }), "config"},
 		{"config size too large", edit(func(m *v1.Manifest) { m.Config.Size++ }), "config"},
 		{"config size too small", edit(func(m *v1.Manifest) { m.Config.Size-- }), "config"},
+		{"negative config size", edit(func(m *v1.Manifest) { m.Config.Size = -1 }), "size -1"},
 		{"config size past the limit", edit(func(m *v1.Manifest) { m.Config.Size = MaxDocument + 1 }), "limit of 4194304"},
 		{"artifact", edit(func(m *v1.Manifest) {
 			m.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
 			m.Config.Digest = m.Layers[0].Digest
 			m.Config.Size = m.Layers[0].Size
 		}), "not a container image"},
+		{"artifact with an empty config", ocitest.Build(t, ocitest.Spec{
+			Layers:       []ocitest.Layer{layer},
+			EditConfig:   func(cf *v1.ConfigFile) { *cf = v1.ConfigFile{} },
+			EditManifest: func(m *v1.Manifest) { m.Config.MediaType = "application/vnd.oci.empty.v1+json" },
+		}), "not a container image"},
 		{"sha512 diffID", ocitest.Build(t, ocitest.Spec{
 			Layers:     []ocitest.Layer{layer},
 			EditConfig: func(cf *v1.ConfigFile) { cf.RootFS.DiffIDs[0] = sha512 },
 		}), "only sha256"},
 		{"schema 1", &ocitest.Image{Raw: []byte(`{"schemaVersion":1,"fsLayers":[]}`), MediaType: "application/vnd.docker.distribution.manifest.v1+json"}, "schema 1"},
+		{"negative manifest size in an index", ocitest.Index(t, func(index *v1.IndexManifest) { index.Manifests[0].Size = -1 }, ocitest.Build(t, ocitest.Spec{})), "size -1"},
 		{"both", &ocitest.Image{Raw: []byte(`{"schemaVersion":2,"layers":[],"manifests":[]}`), MediaType: "application/vnd.oci.image.index.v1+json"}, "or both"},
 		{"neither", &ocitest.Image{Raw: []byte(`{"schemaVersion":2}`), MediaType: "application/vnd.oci.image.manifest.v1+json"}, "neither"},
 		{"index as an image", &ocitest.Image{

@@ -93,6 +93,9 @@ func (l *layout) find(r Reference, want Platform) (descriptor, error) {
 		found = forPlatform(found, want)
 	}
 	if len(found) == 1 {
+		if err := checkDocument(found[0]); err != nil {
+			return descriptor{}, fmt.Errorf("reading index.json: manifest %s: %w", found[0].Digest, err)
+		}
 		return found[0], nil
 	}
 	return descriptor{}, tagError(r, len(found), len(index.Manifests), tags)

@@ -43,6 +43,11 @@ func findImage(ctx context.Context, src source, d descriptor, want Platform, o O
 	if depth > maxIndexDepth {
 		return nil, fmt.Errorf("reading index %s: nested more than %d deep", d.Digest, maxIndexDepth)
 	}
+	if depth > 0 {
+		if err := checkDocument(d); err != nil {
+			return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
+		}
+	}
 	raw, err := readDocument(ctx, src, d, "manifest")
 	if err != nil {
 		return nil, err
@@ -76,6 +81,8 @@ func findImage(ctx context.Context, src source, d descriptor, want Platform, o O
 	return nil, newPlatformError(want, available)
 }
 
+var errSchema1 = errors.New("schema 1 is not supported; push the image again with a current tool")
+
 // A PlatformError reports an image that is not there for the platform wanted.
 // It is ErrPlatform.
 type PlatformError struct {
@@ -101,11 +108,17 @@ func (e *PlatformError) Unwrap() error { return ErrPlatform }
 // fromManifest reads the config of an image manifest and pairs it with the
 // layers.
 func fromManifest(ctx context.Context, src source, m *v1.Manifest, want Platform, o Options) (*Image, error) {
+	if err := checkDocument(m.Config); err != nil {
+		return nil, fmt.Errorf("reading config %s: %w", m.Config.Digest, err)
+	}
 	raw, err := readDocument(ctx, src, m.Config, "config")
 	if err != nil {
 		return nil, err
 	}
 	im, diffIDs, err := fromConfig(raw, want)
+	if err == nil && len(diffIDs) != len(m.Layers) {
+		err = fmt.Errorf("reading manifest: %d layers, but the config has %d diffIDs", len(m.Layers), len(diffIDs))
+	}
 	if err != nil {
 		if !isConfig(m.Config.MediaType) {
 			return nil, fmt.Errorf("config has media type %q: not a container image: %w", m.Config.MediaType, err)
@@ -114,9 +127,6 @@ func fromManifest(ctx context.Context, src source, m *v1.Manifest, want Platform
 	}
 	im.ConfigDigest = m.Config.Digest.String()
 	im.close = src.close
-	if len(diffIDs) != len(m.Layers) {
-		return nil, fmt.Errorf("reading manifest: %d layers, but the config has %d diffIDs", len(m.Layers), len(diffIDs))
-	}
 	if len(m.Layers) > MaxLayers {
 		return nil, fmt.Errorf("reading manifest: %d layers, more than the limit of %d", len(m.Layers), MaxLayers)
 	}
@@ -140,6 +150,15 @@ func isConfig(t types.MediaType) bool {
 	return t == types.DockerConfigJSON || t == types.OCIConfigJSON
 }
 
+// checkDocument looks at a manifest's, index's or config's descriptor in another
+// document. A negative size would stand for any.
+func checkDocument(d descriptor) error {
+	if d.Size < 0 || d.Size > MaxDocument {
+		return fmt.Errorf("size %d is not within the limit of %d bytes", d.Size, MaxDocument)
+	}
+	return nil
+}
+
 func checkLayer(d descriptor, limit int64) error {
 	if d.Digest.Algorithm != "sha256" {
 		return fmt.Errorf("digest %q: only sha256 is supported", d.Digest)
@@ -160,8 +179,8 @@ func checkLayer(d descriptor, limit int64) error {
 // readDocument reads and checks a manifest, index or config.
 func readDocument(ctx context.Context, src source, d descriptor, what string) ([]byte, error) {
 	raw, err := src.document(ctx, d)
-	if err == nil && d.Size != anySize && d.Size > MaxDocument {
-		err = fmt.Errorf("size %d is more than the limit of %d bytes", d.Size, MaxDocument)
+	if err == nil && len(raw) > MaxDocument {
+		err = fmt.Errorf("size %d is more than the limit of %d bytes", len(raw), MaxDocument)
 	}
 	if err == nil {
 		err = verifyBytes(raw, d)
@@ -239,7 +258,7 @@ func parseManifest(raw []byte) (*v1.Manifest, *v1.IndexManifest, error) {
 	isIndex, isImage := shape.Manifests != nil, shape.Config != nil || shape.Layers != nil
 	switch {
 	case shape.SchemaVersion == 1 || shape.FSLayers != nil:
-		return nil, nil, errors.New("schema 1 is not supported; push the image again with a current tool")
+		return nil, nil, errSchema1
 	case isIndex == isImage:
 		return nil, nil, errors.New("neither an image manifest nor an index, or both")
 	case shape.MediaType.IsIndex() && isImage, shape.MediaType.IsImage() && isIndex:

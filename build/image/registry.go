@@ -107,12 +107,13 @@ func (b bodyLimit) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// isBlob tells a request for a blob, wherever it was redirected to.
+// isBlob tells a request for a blob, wherever it was redirected to. The colon is
+// in no repository's name.
 func isBlob(req *http.Request) bool {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request
 	}
-	return strings.Contains(req.URL.Path, "/blobs/")
+	return strings.Contains(req.URL.Path, "/blobs/sha256:")
 }
 
 type limitedBody struct {
@@ -142,6 +143,9 @@ func (r *registry) root(ctx context.Context, ref name.Reference) (descriptor, er
 	if err != nil {
 		return descriptor{}, err
 	}
+	if d.MediaType.IsSchema1() {
+		return descriptor{}, errSchema1 // a signed one's digest is not that of its bytes
+	}
 	r.blobs.keep(d.Digest, d.Manifest)
 	return descriptor{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}, nil
 }
@@ -169,9 +173,6 @@ func (r *registry) document(ctx context.Context, d descriptor) ([]byte, error) {
 			return nil, err
 		}
 		return got.Manifest, nil
-	}
-	if d.Size > MaxDocument {
-		return nil, fmt.Errorf("size %d is more than the limit of %d bytes", d.Size, MaxDocument)
 	}
 	blob, err := r.blobs.open(ctx, d)
 	if err != nil {

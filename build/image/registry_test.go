@@ -221,7 +221,10 @@ func TestLayersAreDownloadedAheadFromTheTop(t *testing.T) {
 	// Layer 5 is wanted and takes no part in the two: 5 is skipped as under way
 	// by the first worker until it ends, so 4 goes with it.
 	want := map[string]bool{ocitest.Digest(im.Blobs[5]): true, ocitest.Digest(im.Blobs[4]): true}
-	time.Sleep(200 * time.Millisecond)
+	for deadline := time.Now().Add(20 * time.Second); len(reg.Seen("/blobs/")) < 3 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond) // for those that must not come
 	for _, s := range reg.Seen("/blobs/")[1:] {
 		digest := s[strings.LastIndex(s, "/")+1:]
 		if !want[digest] {
@@ -696,6 +699,147 @@ func TestPlainHTTPRegistryIsExplained(t *testing.T) {
 		got := explain(cause, ref, ref.remote, nil).Error()
 		if !strings.Contains(got, "speaks plain HTTP") || !strings.Contains(got, "plain_http = true") {
 			t.Errorf("explain(%v) = %s", cause, got)
+		}
+	}
+}
+
+// endless sends zeros until the client leaves or has had far too many.
+func endless(w http.ResponseWriter) (sent int) {
+	for sent < 64<<20 {
+		n, err := w.Write(make([]byte, 1<<16))
+		if sent += n; err != nil {
+			break
+		}
+	}
+	return sent
+}
+
+// Whatever a document's size is said to be, no more than its limit is read. The
+// repository's name must not make a manifest pass for a blob, which may be large.
+func TestEndlessDocumentsAreCut(t *testing.T) {
+	im := ocitest.Build(t, ocitest.Spec{EditManifest: func(m *v1.Manifest) { m.Config.Size = -1 }})
+	for name, test := range map[string]struct{ path, repo string }{
+		"config of a negative size":              {"/blobs/", "app"},
+		"manifest":                               {"/manifests/", "app"},
+		"manifest of a repository called blobs":  {"/manifests/", "team/blobs/app"},
+		"manifest of a repository called sha256": {"/manifests/", "team/blobs/sha256"},
+	} {
+		reg := ocitest.NewRegistry(t)
+		reg.Push(t, test.repo+":v1", im)
+		sent := make(chan int, 10)
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, test.path) {
+				sent <- endless(w)
+				return
+			}
+			reg.ServeHTTP(w, req)
+		}))
+		_, err := Open(t.Context(), strings.TrimPrefix(srv.URL, "http://")+"/"+test.repo+":v1", Options{Policy: quick})
+		srv.Close()
+		close(sent)
+		if err == nil {
+			t.Errorf("%s: it opens", name)
+		}
+		for n := range sent {
+			if n > 3*MaxDocument { // what the sockets hold comes on top
+				t.Errorf("%s: the client took %d bytes", name, n)
+			}
+		}
+	}
+}
+
+// Docker's schema 1 manifests are signed: their digest is of a part of them.
+func TestSignedSchema1IsCalledByItsName(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.Contains(req.URL.Path, "/manifests/") {
+			w.Header().Set("Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws")
+			w.Header().Set("Docker-Content-Digest", ocitest.Digest([]byte("payload")))
+			_, _ = io.WriteString(w, `{"schemaVersion":1,"fsLayers":[],"signatures":[]}`)
+		}
+	}))
+	defer srv.Close()
+	_, err := Open(t.Context(), strings.TrimPrefix(srv.URL, "http://")+"/app:v1", Options{Policy: quick})
+	if err == nil || !strings.Contains(err.Error(), "schema 1 is not supported") {
+		t.Errorf("%v", err)
+	}
+}
+
+// internet is a transport to hosts that are handlers, over https. It keeps who
+// was sent which credentials.
+type internet struct {
+	hosts map[string]http.HandlerFunc
+	mu    sync.Mutex
+	asked map[string][]string // by host: the kinds of its Authorization headers
+}
+
+func (n *internet) RoundTrip(req *http.Request) (*http.Response, error) {
+	kind, _, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	n.mu.Lock()
+	n.asked[req.URL.Host] = append(n.asked[req.URL.Host], kind)
+	n.mu.Unlock()
+	host := n.hosts[req.URL.Host]
+	if host == nil || req.URL.Scheme != "https" {
+		return nil, fmt.Errorf("nobody at %s", req.URL.Host)
+	}
+	w := httptest.NewRecorder()
+	host(w, req)
+	resp := w.Result()
+	resp.Request = req
+	return resp, nil
+}
+
+// The password goes to the token server, the token to the registry, and neither
+// to where blobs are kept.
+func TestTokenServerAndBlobsOnOtherHosts(t *testing.T) {
+	im := sample(t)
+	for realm, ok := range map[string]bool{
+		"https://auth.example.com/token": true, "http://auth.example.com/token": false, "https://169.254.169.254/token": false,
+		"https://localhost/token": false, "ftp://auth.example.com/token": false, "": false,
+	} {
+		reg := ocitest.NewRegistry(t)
+		reg.Push(t, "team/app:v1", im)
+		n := &internet{asked: map[string][]string{}, hosts: map[string]http.HandlerFunc{
+			"auth.example.com": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"t0ken"}`) },
+			"cdn.example.com":  reg.ServeHTTP,
+			"registry.example.com": func(w http.ResponseWriter, req *http.Request) {
+				switch {
+				case req.Header.Get("Authorization") != "Bearer t0ken":
+					w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service="test"`, realm))
+					w.WriteHeader(http.StatusUnauthorized)
+				case strings.Contains(req.URL.Path, "/blobs/"):
+					http.Redirect(w, req, "https://cdn.example.com"+req.URL.Path+"?signature=s3cret", http.StatusTemporaryRedirect)
+				default:
+					reg.ServeHTTP(w, req)
+				}
+			},
+		}}
+		got, err := Open(t.Context(), "registry.example.com/team/app:v1", Options{Policy: quick, Transport: n, Keychain: keychain{"me", "secret"}})
+		if !ok {
+			if err == nil || len(n.asked) > 1 || strings.Contains(err.Error(), "secret") {
+				t.Errorf("realm %q: %v, asked %v", realm, err, n.asked)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("realm %q: %v", realm, err)
+			continue
+		}
+		topDown(t, got)
+		_ = got.Close()
+		for host, want := range map[string]string{"auth.example.com": "Basic", "cdn.example.com": ""} {
+			for _, kind := range n.asked[host] {
+				if kind != want {
+					t.Errorf("%s got credentials of the kind %q, want %q", host, kind, want)
+				}
+			}
+			if len(n.asked[host]) == 0 {
+				t.Errorf("%s was never asked", host)
+			}
+		}
+		for _, kind := range n.asked["registry.example.com"] {
+			if kind != "" && kind != "Bearer" {
+				t.Errorf("the registry got %q", kind)
+			}
 		}
 	}
 }
