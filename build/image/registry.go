@@ -23,6 +23,10 @@ import (
 // message, in bytes.
 const maxTagList = 8 << 20
 
+// maxRefusal is how much of an answer that is an error is read, in bytes. Of one
+// longer than 64 KiB go-containerregistry would not even tell the status.
+const maxRefusal = 32 << 10
+
 // A registry is a repository in a registry, reached with the right to pull.
 type registry struct {
 	repo   name.Repository
@@ -96,6 +100,14 @@ type bodyLimit struct{ base http.RoundTripper }
 
 func (b bodyLimit) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := b.base.RoundTrip(req)
+	if err == nil && resp.StatusCode >= http.StatusBadRequest {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxRefusal), resp.Body}
+		resp.ContentLength = -1
+		return resp, nil
+	}
 	if err != nil || isBlob(req) {
 		return resp, err
 	}
@@ -170,7 +182,7 @@ func (r *registry) document(ctx context.Context, d descriptor) ([]byte, error) {
 	if d.MediaType.IsImage() || d.MediaType.IsIndex() {
 		got, err := r.manifest(ctx, r.repo.Digest(d.Digest.String()))
 		if err != nil {
-			return nil, err
+			return nil, bare(refusal(err))
 		}
 		return got.Manifest, nil
 	}

@@ -551,8 +551,30 @@ func TestAnswersOfARegistryAreShortened(t *testing.T) {
 	}))
 	defer srv.Close()
 	_, err := Open(t.Context(), strings.TrimPrefix(srv.URL, "http://")+"/app:v1", Options{Policy: quick})
-	if err == nil || len(err.Error()) > 500 || strings.Contains(err.Error(), "\x1b") {
+	if err == nil || len(err.Error()) > 500 || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "418") {
 		t.Errorf("error of %d bytes: %.200v", len(err.Error()), err)
+	}
+}
+
+// What an index leads to is answered as hostile as the index itself may be.
+func TestAnswersBelowAnIndexAreShortened(t *testing.T) {
+	index := platforms(t, nil, "linux/amd64")
+	reg := ocitest.NewRegistry(t)
+	reg.Push(t, "app:v1", index)
+	for _, path := range []string{"/manifests/sha256:", "/blobs/"} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, path) {
+				w.WriteHeader(http.StatusForbidden)
+				_, _ = io.WriteString(w, strings.Repeat("<p>sorry\x1b[31m</p>", 5000))
+				return
+			}
+			reg.ServeHTTP(w, req)
+		}))
+		_, err := Open(t.Context(), strings.TrimPrefix(srv.URL, "http://")+"/app:v1", Options{Policy: quick})
+		srv.Close()
+		if err == nil || len(err.Error()) > 700 || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "403") {
+			t.Errorf("%s: error of %d bytes: %.300v", path, len(fmt.Sprint(err)), err)
+		}
 	}
 }
 
