@@ -31,6 +31,6 @@
 //
 // A name with a ".." component, a hard link to nothing, an entry below a file and
 // a type that no filesystem has are errors that name the layer and the entry.
-// [Limits] bounds entries, metadata and file sizes. Memory grows with the
+// [Limits] bounds entries, metadata, file sizes and what is read. Memory grows with the
 // number of entries in all layers, never with their bytes.
 package layer

@@ -69,7 +69,8 @@ func (f *flattener) scan(ctx context.Context, i int, fn func(i int, e entry, siz
 			err = e
 		}
 	}()
-	tr := tar.NewReader(stream)
+	raw := metered{f, stream}
+	tr := tar.NewReader(raw)
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -89,7 +90,7 @@ func (f *flattener) scan(ctx context.Context, i int, fn func(i int, e entry, siz
 			return fmt.Errorf("entry %s: %w", quoted(hdr.Name), err)
 		}
 	}
-	_, err = io.Copy(io.Discard, stream)
+	_, err = io.Copy(io.Discard, contextReader{ctx, raw})
 	return err
 }
 

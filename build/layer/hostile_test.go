@@ -787,7 +787,17 @@ func limits() []hostile {
 	resolved := [][]byte{lines("l l " + strings.Repeat("n", 200) + "\nf l/x 1\nf l/y 1")}
 	hole := archive(pax("GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name", "x", "GNU.sparse.realsize", "70000"),
 		rawHeader('0', "y", octal(offSize, 12, 512)), padded("0\n"))
+	// What no other limit sees: content of a whiteout, headers about headers, the
+	// padding after the end. The last of them is read twice, see rescan.
+	unseen := [][]byte{
+		lines("f x 1\nh y x"),
+		archive(rawFile(".wh.z", strings.Repeat("c", 2000)), bytes.Repeat(meta('g', paxRecord("comment", "c")), 10), rawFile("x", "2"), make([]byte, 4096)),
+	}
+	stream := int64(2*len(unseen[0]) + len(unseen[1]))
 	return []hostile{
+		at("stream", Limits{StreamBytes: stream}, unseen, "f x 1\nf y 1"),
+		past("stream, one past", "layer-0", "", fmt.Sprintf("%d bytes of tars: over the limit of %d", stream, stream-1), Limits{StreamBytes: stream - 1}, unseen),
+		past("stream of an upper layer", "layer-1", "", "bytes of tars: over the limit of 700", Limits{StreamBytes: 700}, unseen),
 		at("entries", Limits{Entries: entries}, image(), want),
 		past("entries, one past", "layer-0", "x", "7 entries: over the limit of 6", Limits{Entries: entries - 1}, image()),
 		at("metadata", Limits{MetadataBytes: metadata}, image(), want),

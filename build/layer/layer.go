@@ -35,6 +35,7 @@ type Limits struct {
 	MetadataBytes int64 // names, link targets and xattrs (64 bytes more for each); default 256 MiB
 	FileBytes     int64 // one file, its holes included; default 64 GiB
 	TotalBytes    int64 // all files, their holes included; default 256 GiB
+	StreamBytes   int64 // tars to their ends, whatever is in them, each time they are read; default 512 GiB
 }
 
 func (l Limits) orDefault() Limits {
@@ -49,6 +50,7 @@ func (l Limits) orDefault() Limits {
 	set(&l.MetadataBytes, 256<<20)
 	set(&l.FileBytes, 64<<30)
 	set(&l.TotalBytes, 256<<30)
+	set(&l.StreamBytes, 512<<30)
 	return l
 }
 
@@ -98,6 +100,7 @@ type flattener struct {
 	entries  int
 	metadata int64
 	bytes    int64
+	streamed int64
 }
 
 // skipped stands for content that was not stored when it streamed by.
@@ -213,6 +216,21 @@ func (f *flattener) rescan(ctx context.Context, i int) error {
 		err = fmt.Errorf("applying layer %s: the layer changed between two reads", f.layers[i].Digest)
 	}
 	return err
+}
+
+// metered counts what is read of a tar. Much of it may be nothing that collect
+// sees: headers about nothing, whiteouts with content, bytes behind the end mark.
+type metered struct {
+	f *flattener
+	r io.Reader
+}
+
+func (m metered) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	if m.f.streamed += int64(n); m.f.streamed > m.f.limits.StreamBytes {
+		return 0, fmt.Errorf("%d bytes of tars: %w of %d", m.f.streamed, ErrLimit, m.f.limits.StreamBytes)
+	}
+	return n, err
 }
 
 // isFile tells regular files from everything else.
