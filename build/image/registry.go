@@ -78,7 +78,7 @@ func dial(ctx context.Context, repo name.Repository, o Options) (*registry, erro
 	auth := authn.Anonymous
 	if o.Keychain != nil {
 		var err error
-		if auth, err = authn.Resolve(ctx, o.Keychain, repo); err != nil {
+		if auth, err = credentials(ctx, o.Keychain, repo); err != nil {
 			return nil, fmt.Errorf("finding credentials for %s: %w", repo.RegistryStr(), err)
 		}
 	}
@@ -92,6 +92,26 @@ func dial(ctx context.Context, repo name.Repository, o Options) (*registry, erro
 	}
 	reg.blobs = newDownloads(ctx, reg.cache, reg.download, cmp.Or(o.Prefetch, 3))
 	return reg, nil
+}
+
+// credentials asks the keychain, which may start a program that waits for a user
+// and knows nothing of ctx.
+func credentials(ctx context.Context, k authn.Keychain, repo name.Repository) (authn.Authenticator, error) {
+	type answer struct {
+		auth authn.Authenticator
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		auth, err := authn.Resolve(ctx, k, repo)
+		answers <- answer{auth, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.auth, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // bodyLimit cuts every answer that is not a blob: neither a manifest nor a list
