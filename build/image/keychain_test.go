@@ -82,11 +82,12 @@ func TestDockersConfigurationGivesCredentials(t *testing.T) {
 	}
 }
 
-// A credential helper may wait for somebody to unlock something.
+// A credential helper may wait for somebody to unlock something: this one does
+// until its folder is removed.
 func TestCancellationDoesNotWaitForACredentialHelper(t *testing.T) {
 	reg := ocitest.NewRegistry(t)
 	ref := reg.Push(t, "app:v1", sample(t))
-	dockerConfig(t, fmt.Sprintf(`{"credHelpers":{%q:"test"}}`, reg.Host), map[string]string{"test": "exec sleep 20"})
+	dockerConfig(t, fmt.Sprintf(`{"credHelpers":{%q:"test"}}`, reg.Host), map[string]string{"test": `while [ -e "$0" ]; do sleep 0.1; done`})
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	start := time.Now()
