@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -20,7 +21,13 @@ var (
 const (
 	blobDir = "sha256"
 	tempDir = "tmp"
+
+	tempFormat = "fledge-%d-%d.part" // of names in tempDir: the process and a serial number
 )
+
+// tempName tells names of tempFormat from what others keep in a folder that they
+// called the store.
+var tempName = regexp.MustCompile(`^fledge-[0-9]{1,10}-[0-9]{1,10}\.part$`)
 
 // Options says where a [Cache] keeps its content.
 type Options struct {
@@ -226,6 +233,9 @@ func (c *Cache) sweep() {
 		return
 	}
 	for _, base := range names {
+		if !tempName.MatchString(base) {
+			continue
+		}
 		name := path.Join(tempDir, base)
 		file, _, err := c.openEntry(name)
 		if err != nil {

@@ -582,3 +582,27 @@ func TestSpoolHasNoName(t *testing.T) {
 		t.Error("a spool in a folder that is not there succeeds")
 	}
 }
+
+// A store may share its folder with others: --cache-dir / would make /tmp the
+// store's own.
+func TestSweepRemovesNothingButAStoresOwn(t *testing.T) {
+	dir := t.TempDir()
+	names := []string{"x", "123-4", "fledge-1-2", "fledge-1-2.part.txt", "fledge--1.part", "fledge-1-.part", "fledge-1-x.part", "xfledge-1-2.part", "fledge-1234567890123-1.part"}
+	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(names, "fledge-1-2.part") {
+		if err := os.WriteFile(filepath.Join(dir, "tmp", name), []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noWarnings(t, dir)
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(dir, "tmp", name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "tmp", "fledge-1-2.part")); err == nil {
+		t.Error("a dead writer's file stays")
+	}
+}

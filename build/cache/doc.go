@@ -22,7 +22,8 @@
 // carries a lock (flock) for as long as its writer lives; [New] removes those
 // whose lock is free, so a killed process leaves at most one temporary file a
 // writer, until the next run. Where flock does not exist nothing is swept.
-// Nothing else is ever removed: the directory grows until its owner empties it.
+// Nothing else is ever removed, and in tmp only names that a writer gives:
+// the directory may be shared with others, and grows until its owner empties it.
 //
 // # Limits
 //

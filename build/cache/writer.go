@@ -66,7 +66,7 @@ func (c *Cache) createTemp() (*os.File, string, error) {
 	for range tries {
 		c.mu.Lock()
 		c.serial++
-		name := path.Join(tempDir, fmt.Sprintf("%d-%d", os.Getpid(), c.serial))
+		name := path.Join(tempDir, fmt.Sprintf(tempFormat, os.Getpid(), c.serial))
 		c.mu.Unlock()
 		file, err := c.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrExist) {
