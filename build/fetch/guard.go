@@ -89,16 +89,28 @@ func loopback(host string) bool {
 // private tells whether a host name is an address that a public server has no
 // business to send us to.
 func private(host string) bool {
+	host = strings.TrimSuffix(host, ".")
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
-		return false
+		return numeric(host)
 	}
 	addr = addr.Unmap()
 	return addr.IsLoopback() || addr.IsPrivate() || addr.IsUnspecified() || addr.IsLinkLocalUnicast() ||
 		addr.IsMulticast() || sharedSpace.Contains(addr)
+}
+
+// numeric tells names that some resolvers take for an IPv4 address in another
+// spelling, such as 127.1 or 0x7f000001: no top-level domain is a number.
+func numeric(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	digits, hex := strings.CutPrefix(last, "0x")
+	if hex {
+		return strings.Trim(digits, "0123456789abcdef") == ""
+	}
+	return last != "" && strings.Trim(last, "0123456789") == ""
 }
 
 // sharedSpace is carrier-grade NAT's range, where some clouds keep metadata.
