@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -663,4 +664,55 @@ func TestClosingEarlyEndsTheGoroutines(t *testing.T) {
 		}
 	}
 	noMoreThan(t, before)
+}
+
+// silentIndex is an index of which nobody can tell which platforms it has.
+func silentIndex(t *testing.T, times int, children ...*ocitest.Image) *ocitest.Image {
+	return ocitest.Index(t, func(index *v1.IndexManifest) {
+		for i := range index.Manifests {
+			index.Manifests[i].Platform = nil
+		}
+		all := index.Manifests
+		for range times - 1 {
+			index.Manifests = append(index.Manifests, all...)
+		}
+	}, children...)
+}
+
+// Indexes that lead to the same place a thousand times on every level would be
+// 10^12 manifests to who reads them all.
+func TestSearchForAPlatformIsLimited(t *testing.T) {
+	im := ocitest.Build(t, ocitest.Spec{Platform: "linux/s390x"})
+	for range maxIndexDepth {
+		im = silentIndex(t, maxIndexEntries, im)
+	}
+	reg := ocitest.NewRegistry(t)
+	_, err := Open(t.Context(), reg.Push(t, "app:v1", im), Options{Policy: quick})
+	if !errors.Is(err, ErrPlatform) || !strings.Contains(err.Error(), "linux/s390x") {
+		t.Errorf("%v, want ErrPlatform", err)
+	}
+	if n := len(reg.Seen("/manifests/")); n != maxIndexDepth+1 {
+		t.Errorf("%d requests for manifests, want %d", n, maxIndexDepth+1)
+	}
+
+	var others []*ocitest.Image
+	for i := range maxSearched {
+		others = append(others, ocitest.Build(t, ocitest.Spec{Platform: fmt.Sprintf("linux/no%d", i)}))
+	}
+	wanted := ocitest.Build(t, ocitest.Spec{})
+	for n, want := range map[int]string{maxSearched - 2: "", maxSearched - 1: "more than the limit of"} { // the index and the image count too
+		dir := t.TempDir()
+		index := silentIndex(t, 1, append(slices.Clone(others[:n]), wanted)...)
+		ocitest.Layout(t, dir, map[string]*ocitest.Image{"": index})
+		im, err := Open(t.Context(), "oci:"+dir, Options{})
+		if want == "" {
+			if err != nil || im.ManifestDigest != wanted.Digest() {
+				t.Errorf("after %d others: %v", n, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("after %d others: %v, want %q", n, err, want)
+		}
+	}
 }

@@ -25,12 +25,17 @@ const maxIndexDepth = 4
 // maxIndexEntries is how many descriptors of one index are looked at.
 const maxIndexEntries = 1000
 
+// maxSearched is how many manifests and indexes are read to find one image. Few
+// indexes leave out their entries' platforms, and none has many such entries.
+const maxSearched = 200
+
 // anySize is the size of a descriptor that was asked for by digest alone.
 const anySize = cache.AnySize
 
 // resolve turns the manifest or index behind root into an Image.
 func resolve(ctx context.Context, src source, root descriptor, want Platform, o Options) (*Image, error) {
-	im, err := findImage(ctx, src, root, want, o, 0)
+	s := search{src: src, want: want, o: o, seen: map[v1.Hash]bool{}}
+	im, err := s.find(ctx, root, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -38,17 +43,31 @@ func resolve(ctx context.Context, src source, root descriptor, want Platform, o 
 	return im, nil
 }
 
-// findImage follows indexes from d to the image for want.
-func findImage(ctx context.Context, src source, d descriptor, want Platform, o Options, depth int) (*Image, error) {
-	if depth > maxIndexDepth {
+// search looks for the image of one platform.
+type search struct {
+	src  source
+	want Platform
+	o    Options
+	seen map[v1.Hash]bool // manifests and indexes that were read
+}
+
+// find follows indexes from d.
+func (s search) find(ctx context.Context, d descriptor, depth int) (*Image, error) {
+	switch {
+	case depth > maxIndexDepth:
 		return nil, fmt.Errorf("reading index %s: nested more than %d deep", d.Digest, maxIndexDepth)
+	case s.seen[d.Digest]: // and it did not lead to the platform
+		return nil, newPlatformError(s.want, nil)
+	case len(s.seen) == maxSearched:
+		return nil, fmt.Errorf("reading manifest %s: more than the limit of %d manifests and indexes to look for %s in", d.Digest, maxSearched, s.want)
 	}
+	s.seen[d.Digest] = true
 	if depth > 0 {
 		if err := checkDocument(d); err != nil {
 			return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
 		}
 	}
-	raw, err := readDocument(ctx, src, d, "manifest")
+	raw, err := readDocument(ctx, s.src, d, "manifest")
 	if err != nil {
 		return nil, err
 	}
@@ -57,13 +76,13 @@ func findImage(ctx context.Context, src source, d descriptor, want Platform, o O
 		return nil, fmt.Errorf("reading manifest %s: %w", d.Digest, err)
 	}
 	if m != nil {
-		im, err := fromManifest(ctx, src, m, want, o)
+		im, err := fromManifest(ctx, s.src, m, s.want, s.o)
 		if err == nil {
 			im.ManifestDigest = d.Digest.String()
 		}
 		return im, err
 	}
-	found, available, err := pick(index, want)
+	found, available, err := pick(index, s.want)
 	if err != nil {
 		return nil, fmt.Errorf("reading index %s: %w", d.Digest, err)
 	}
@@ -71,14 +90,14 @@ func findImage(ctx context.Context, src source, d descriptor, want Platform, o O
 		if child.MediaType == "" { // a manifest all the same: pick has no others
 			child.MediaType = types.OCIManifestSchema1
 		}
-		im, err := findImage(ctx, src, child, want, o, depth+1)
+		im, err := s.find(ctx, child, depth+1)
 		var other *PlatformError
 		if !errors.As(err, &other) {
 			return im, err
 		}
 		available = append(available, other.Available...) // the next may be the one
 	}
-	return nil, newPlatformError(want, available)
+	return nil, newPlatformError(s.want, available)
 }
 
 var errSchema1 = errors.New("schema 1 is not supported; push the image again with a current tool")
