@@ -60,6 +60,12 @@ func TestResolve(t *testing.T) {
 		{name: "back/top", want: "top"},
 		{name: "missing/x", want: "missing/x"},
 		{name: "under", want: "top/x"},
+		{name: "missing/../dir/up", want: "top"},
+		{name: "missing/x/y/../../../dir/up", want: "top"},
+		{name: "missing/x/../dir/up", want: "missing/dir/up"},
+		{name: "missing/../hop", link: "d/out"},
+		{name: "under/y/../../../hop", link: "d/out"},
+		{name: "d/missing/../out", link: "d/out"},
 		{name: "abs", link: "abs"},
 		{name: "abs/passwd", link: "abs"},
 		{name: "out", link: "out"},
@@ -92,6 +98,16 @@ func TestResolve(t *testing.T) {
 		if a != b || (errA == nil) != (errB == nil) {
 			t.Errorf("ResolveLink(%q) = %q, %v; Resolve = %q, %v", name, b, errB, a, errA)
 		}
+	}
+}
+
+func TestCleanLimitsPaths(t *testing.T) {
+	long := strings.Repeat("a/", MaxPath/2)
+	if _, err := Clean(long + "a"); err != nil {
+		t.Errorf("%d bytes: %v", MaxPath, err)
+	}
+	if _, err := Clean(long + "aa"); err == nil || !strings.Contains(err.Error(), "4096 bytes, the limit is 4095") {
+		t.Errorf("%d bytes: error %v", MaxPath+1, err)
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 // MaxSymlinks is how many links one name may lead through, as on Linux.
 const MaxSymlinks = 40
 
+// MaxPath is the longest path accepted, in bytes, as on Linux.
+const MaxPath = 4095
+
 // ErrLoop is a chain of more than MaxSymlinks links.
 var ErrLoop = errors.New("too many levels of symbolic links")
 
@@ -34,6 +37,8 @@ func Clean(name string) (string, error) {
 		return "", errors.New("the path is empty")
 	case strings.HasPrefix(name, "/"):
 		return "", errors.New("the path is absolute; it must be relative to the folder of fledge.toml")
+	case len(name) > MaxPath:
+		return "", fmt.Errorf("the path has %d bytes, the limit is %d", len(name), MaxPath)
 	case strings.IndexByte(name, 0) >= 0:
 		return "", errors.New("the path holds a NUL byte")
 	}
@@ -75,6 +80,7 @@ func ResolveLink(root *os.Root, name, target string) (string, error) {
 type resolver struct {
 	root         *os.Root
 	done         []string
+	missing      int // how much of done exists if not all of it does, and 1; else 0
 	links        int
 	link, target string // the link being followed, "" before the first
 }
@@ -111,6 +117,13 @@ func (r *resolver) step(base string) (target string, err error) {
 			return "", r.leave()
 		}
 		r.done = r.done[:len(r.done)-1]
+		if len(r.done) < r.missing {
+			r.missing = 0
+		}
+		return "", nil
+	}
+	if r.missing > 0 { // nothing is below what does not exist
+		r.done = append(r.done, base)
 		return "", nil
 	}
 	at := path.Join(r.name(), base)
@@ -118,6 +131,7 @@ func (r *resolver) step(base string) (target string, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		r.done = append(r.done, base)
+		r.missing = len(r.done)
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("resolving %q: %w", at, Cause(err))
