@@ -30,8 +30,9 @@
 // [MaxDocument] bytes for a manifest, index or config, [MaxLayers] layers,
 // Options.MaxLayerBytes for one layer both compressed and not, a zstd window of
 // 64 MiB, [maxArchiveEntries] names in an archive, indexes nested
-// [maxIndexDepth] deep and [maxSearched] of them and their images read in all. An open layer takes less than 4 MiB of memory besides a
-// zstd window, whatever its size.
+// [maxIndexDepth] deep, [maxSearched] manifests and indexes read to find one
+// image. An open layer takes less than 4 MiB of memory besides a zstd window,
+// whatever its size.
 //
 // # Concurrency
 //
