@@ -1073,7 +1073,9 @@ func TestFlattenTimeGrowsWithEntries(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), mostTime)
 			defer cancel()
-			tr, err := Flatten(ctx, []Source{stream(2*n, test.part)}, &meter{}, Options{})
+			// In the lowest layer whiteouts would have nothing to look at.
+			lower := stream(1, func(int) []byte { return rawHeader('5', strings.Repeat("d/", 20)) })
+			tr, err := Flatten(ctx, []Source{lower, stream(2*n, test.part)}, &meter{}, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
