@@ -268,6 +268,21 @@ func TestDockerDaemon(t *testing.T) {
 	if (*paths)[0] != "/images/team/app:1/get" {
 		t.Errorf("asked for %q", *paths)
 	}
+	// For a name alone the daemon would send every tag of it.
+	for ref, want := range map[string]string{
+		"team/app": "team/app:latest", "localhost:5000/team/app": "localhost:5000/team/app:latest", "team/app:1": "team/app:1",
+		"team/app@" + ocitest.Digest(nil): "team/app@" + ocitest.Digest(nil),
+		ocitest.Digest(nil):               ocitest.Digest(nil),
+	} {
+		*paths = nil
+		im, err := Open(t.Context(), "docker-daemon:"+ref, Options{DockerHost: host})
+		if err == nil {
+			_ = im.Close()
+		}
+		if len(*paths) != 1 || (*paths)[0] != "/images/"+want+"/get" {
+			t.Errorf("%s: asked for %q, want %q", ref, *paths, want)
+		}
+	}
 	_, err := Open(t.Context(), "docker-daemon:other:2", Options{DockerHost: host})
 	if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "run: docker pull other:2") {
 		t.Errorf("missing image: %v", err)

@@ -127,6 +127,9 @@ func parseDaemon(ref, rest string) (Reference, error) {
 	}
 	r, err := parseRemote(rest)
 	r.Kind, r.text, r.selector = DockerDaemon, ref, rest
+	if r.digest == "" && !strings.HasSuffix(rest, ":"+r.Tag) {
+		r.selector = rest + ":" + r.Tag // of a name alone the daemon saves all tags
+	}
 	return r, err
 }
 
