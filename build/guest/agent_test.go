@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -190,6 +192,40 @@ func TestTheTokenGoesToTheAPIOnly(t *testing.T) {
 	}
 	if downloads != 2 {
 		t.Errorf("%d downloads, want those of checksums.txt and kestrel", downloads)
+	}
+}
+
+// GitHub Enterprise Server has its API below a path, and a renamed repository is
+// a redirect within it.
+func TestReleaseOfAnEnterpriseServer(t *testing.T) {
+	s := ghtest.New(t, "volantvm/volant")
+	s.Add(published("v1"))
+	s.SetToken("secret")
+	api, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths = append(paths, r.URL.Path)
+		if rest, ok := strings.CutPrefix(r.URL.Path, "/api/v3/repos/volantvm/volant/releases/latest"); ok {
+			http.Redirect(w, r, "/api/v3/repositories/1/releases/latest"+rest, http.StatusMovedPermanently)
+			return
+		}
+		r.URL.Path = strings.Replace(r.URL.Path, "/api/v3/repositories/1/", "/api/v3/repos/volantvm/volant/", 1)
+		http.StripPrefix("/api/v3", httputil.NewSingleHostReverseProxy(api)).ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	for _, base := range []string{server.URL + "/api/v3", server.URL + "/api/v3/"} {
+		a, err := Resolve(t.Context(), Request{Arch: "amd64", BaseURL: base, Token: "secret", Fetch: client(t)})
+		if err != nil || a.Version != "v1" || readAll(t, a) != string(kestrel("v1")) {
+			t.Errorf("%s: %+v, %v", base, a, err)
+		}
+	}
+	for _, p := range paths {
+		if !strings.HasPrefix(p, "/api/v3/") {
+			t.Errorf("asked for %q, which is not below the API's path", p)
+		}
 	}
 }
 
