@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Errors that callers tell apart.
@@ -154,11 +155,15 @@ func (c *Cache) openEntry(name string) (*os.File, int64, error) {
 	if !info.Mode().IsRegular() {
 		return nil, 0, fmt.Errorf("opening %s: not a regular file", name)
 	}
-	file, err := c.root.Open(name)
+	// Without O_NONBLOCK a FIFO put here since would be waited for.
+	file, err := c.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, err
 	}
-	if info, err = file.Stat(); err != nil {
+	if info, err = file.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("opening %s: not a regular file", name)
+	}
+	if err != nil {
 		_ = file.Close()
 		return nil, 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // A file is one regular file of a layout or archive, opened for reading.
@@ -41,11 +42,15 @@ func (d dirFiles) open(name string) (file, error) {
 	if !info.Mode().IsRegular() { // opening a FIFO would wait for ever
 		return file{}, fmt.Errorf("opening %s: not a regular file", name)
 	}
-	f, err := d.root.Open(name)
+	// Without O_NONBLOCK a FIFO put here since would be waited for.
+	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return file{}, err
 	}
-	if info, err = f.Stat(); err != nil {
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("opening %s: not a regular file", name)
+	}
+	if err != nil {
 		_ = f.Close()
 		return file{}, err
 	}

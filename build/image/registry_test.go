@@ -139,7 +139,7 @@ func TestCorruptDownloadDoesNotEnterTheCache(t *testing.T) {
 	ref := reg.Push(t, "app:v1", im)
 	reg.Add(ocitest.Fault{Path: "/blobs/" + top, Times: 1, Corrupt: true})
 	c := cache.New(cache.Options{Dir: t.TempDir(), Warn: func(err error) { t.Error(err) }})
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() }) // after the image, which may still be downloading ahead
 	got := mustOpen(t, ref, Options{Cache: c})
 	if _, err := readLayer(got.Layers[2]); !errors.Is(err, cache.ErrMismatch) {
 		t.Errorf("first: %v, want a mismatch", err)
