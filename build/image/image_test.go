@@ -526,6 +526,13 @@ func TestLayerThatIsNotWhatItShouldBe(t *testing.T) {
 		{name: "zstd", layer: ocitest.Layer{Tar: raw, Compression: ocitest.Zstd}},
 		{name: "zstd of two frames", layer: ocitest.Layer{Tar: raw, Blob: append(ocitest.Compress(t, raw[:700], ocitest.Zstd), ocitest.Compress(t, raw[700:], ocitest.Zstd)...)}},
 		{name: "zstd after a skippable frame", layer: ocitest.Layer{Tar: raw, Blob: append([]byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc"), ocitest.Compress(t, raw, ocitest.Zstd)...)}},
+		{name: "zstd:chunked, with its table of contents in skippable frames at the end", layer: ocitest.Layer{
+			Tar:         raw,
+			Blob:        append(append(ocitest.Compress(t, raw[:700], ocitest.Zstd), ocitest.Compress(t, raw[700:], ocitest.Zstd)...), "\x50\x2a\x4d\x18\x03\x00\x00\x00abc\x50\x2a\x4d\x18\x08\x00\x00\x00GNUlInUx"...),
+			Compression: ocitest.Zstd,
+		}},
+		{name: "nothing but a skippable frame", layer: ocitest.Layer{Tar: []byte{}, Blob: []byte("\x5f\x2a\x4d\x18\x03\x00\x00\x00abc")}},
+		{name: "skippable frame that ends early", layer: ocitest.Layer{Tar: []byte{}, Blob: []byte("\x5f\x2a\x4d\x18\xff\xff\xff\xffabc")}, want: "decompressing: "},
 		{name: "zstd with garbage after it", layer: ocitest.Layer{Tar: raw, Blob: append(ocitest.Compress(t, raw, ocitest.Zstd), "garbage"...)}, want: "decompressing: "},
 		{name: "truncated zstd", layer: ocitest.Layer{Tar: raw, Blob: ocitest.Compress(t, raw, ocitest.Zstd)[:30]}, want: "decompressing: "},
 		{name: "plain", layer: ocitest.Layer{Tar: raw, Compression: ocitest.Plain}},
