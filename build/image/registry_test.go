@@ -865,3 +865,43 @@ func TestTokenServerAndBlobsOnOtherHosts(t *testing.T) {
 		}
 	}
 }
+
+// Tokens live for minutes, downloads for longer.
+func TestTokensThatExpireAreRenewed(t *testing.T) {
+	im := threeLayers(t)
+	reg := ocitest.NewRegistry(t)
+	reg.Push(t, "team/app:v1", im)
+	reg.Add(ocitest.Fault{Path: "/blobs/" + ocitest.Digest(im.Blobs[1]), Times: 2, Cut: 100_000})
+	var mu sync.Mutex
+	issued, uses := 0, 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		mu.Lock()
+		if req.URL.Path == "/token" {
+			issued, uses = issued+1, 0
+			fmt.Fprintf(w, `{"token":"t%d","expires_in":60}`, issued)
+			mu.Unlock()
+			return
+		}
+		uses++
+		valid := req.Header.Get("Authorization") == fmt.Sprintf("Bearer t%d", issued) && uses <= 2
+		mu.Unlock()
+		if !valid {
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="test",error="invalid_token"`, req.Host))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		reg.ServeHTTP(w, req)
+	}))
+	t.Cleanup(srv.Close)
+	got := mustOpen(t, strings.TrimPrefix(srv.URL, "http://")+"/team/app:v1", Options{Prefetch: -1})
+	for i, raw := range topDown(t, got) {
+		if string(raw) != string(im.Tars[i]) {
+			t.Errorf("layer %d differs", i)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if issued < 3 {
+		t.Errorf("%d tokens were issued: none expired", issued)
+	}
+}
