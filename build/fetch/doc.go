@@ -10,6 +10,7 @@
 //     own host when the request says PlainHTTP;
 //   - a redirect from https to http, more than [MaxRedirects] of them, or one
 //     from elsewhere to a private, link-local or loopback address;
+//   - a small answer that is not complete after [MaxDocumentTime];
 //   - a body longer than the request's limit, or one that does not match its
 //     digest: that is never tried again.
 //

@@ -114,6 +114,8 @@ func (c *Client) Bytes(ctx context.Context, r Request) ([]byte, error) {
 	if r.Max == 0 {
 		r.Max = MaxBytes
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, MaxDocumentTime, &SlowError{After: MaxDocumentTime})
+	defer cancel()
 	var body bytes.Buffer
 	err := c.repeat(ctx, r, func(resp io.Reader) error {
 		body.Reset()
@@ -124,7 +126,7 @@ func (c *Client) Bytes(ctx context.Context, r Request) ([]byte, error) {
 		err = c.verify(body.Bytes(), r.SHA256)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fetching %s: %w", redact(r.URL), err)
+		return nil, fmt.Errorf("fetching %s: %w", redact(r.URL), slow(ctx, err))
 	}
 	return body.Bytes(), nil
 }

@@ -560,3 +560,39 @@ func TestOnlyRepeatableRequestsAreRepeated(t *testing.T) {
 		t.Errorf("%d requests, want 1", *count)
 	}
 }
+
+// A server that sends one byte after the other is never idle.
+func TestDripIsEnded(t *testing.T) {
+	url, _ := server(t, func(w http.ResponseWriter, req *http.Request) {
+		for req.Context().Err() == nil {
+			if _, err := w.Write([]byte("x")); err != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(time.Millisecond)
+		}
+	})
+	client := http.Client{Transport: Within(Policy{Idle: time.Minute}.Transport(nil), 200*time.Millisecond)}
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var slow *SlowError
+	if _, err := io.Copy(io.Discard, resp.Body); !errors.As(err, &slow) || Temporary(err) {
+		t.Errorf("%v, want a SlowError that is not tried again", err)
+	}
+}
+
+func TestAnAnswerThatNeverBeginsIsEnded(t *testing.T) {
+	url, _ := server(t, func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() })
+	client := http.Client{Transport: Within(Policy{Idle: time.Minute}.Transport(nil), 50*time.Millisecond)}
+	resp, err := client.Get(url)
+	var slow *SlowError
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	if !errors.As(err, &slow) {
+		t.Errorf("%v, want a SlowError", err)
+	}
+}

@@ -73,7 +73,7 @@ func withScheme(ref name.Reference, plainHTTP bool) (name.Reference, error) {
 
 // dial finds out how to reach a repository and authenticates.
 func dial(ctx context.Context, repo name.Repository, o Options) (*registry, error) {
-	base := bodyLimit{o.Policy.Transport(o.Transport)}
+	base := newBodyLimit(o.Policy.Transport(o.Transport))
 	guarded := fetch.Guard(base, repo.RegistryStr(), o.PlainHTTP)
 	auth := authn.Anonymous
 	if o.Keychain != nil {
@@ -116,10 +116,18 @@ func credentials(ctx context.Context, k authn.Keychain, repo name.Repository) (a
 
 // bodyLimit cuts every answer that is not a blob: neither a manifest nor a list
 // of tags needs more, and not every reader of them has a limit of its own.
-type bodyLimit struct{ base http.RoundTripper }
+type bodyLimit struct{ blobs, others http.RoundTripper }
+
+func newBodyLimit(base http.RoundTripper) bodyLimit {
+	return bodyLimit{blobs: base, others: fetch.Within(base, fetch.MaxDocumentTime)}
+}
 
 func (b bodyLimit) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := b.base.RoundTrip(req)
+	base := b.others
+	if isBlob(req) {
+		base = b.blobs
+	}
+	resp, err := base.RoundTrip(req)
 	if err == nil && resp.StatusCode >= http.StatusBadRequest {
 		resp.Body = struct {
 			io.Reader
