@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -116,7 +117,15 @@ func kernelResolve(t *testing.T, dirfd int, host, name string) (string, error) {
 	if name == "" {
 		name = "."
 	}
-	fd, err := unix.Openat2(dirfd, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+	// EAGAIN: something was renamed, anywhere on the machine, while ".." was walked.
+	fd, err := -1, error(unix.EAGAIN)
+	for range 10_000 {
+		fd, err = unix.Openat2(dirfd, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+		if !errors.Is(err, unix.EAGAIN) {
+			break
+		}
+		runtime.Gosched()
+	}
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		testneed.Missing(t, "openat2", fmt.Sprintf("openat2 is not available: %v", err))
 	}
