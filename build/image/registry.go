@@ -214,11 +214,16 @@ func (r *registry) document(ctx context.Context, d descriptor) ([]byte, error) {
 		}
 		return got.Manifest, nil
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, fetch.MaxDocumentTime, &fetch.SlowError{After: fetch.MaxDocumentTime})
+	defer cancel()
 	blob, err := r.blobs.open(ctx, d)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := io.ReadAll(blob)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = context.Cause(ctx)
+	}
 	return raw, errors.Join(err, blob.Close())
 }
 
