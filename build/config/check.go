@@ -50,6 +50,13 @@ func (k *checker) source() {
 	if k.Strategy == OCIRootfs && !k.IsSet("source.image") {
 		k.fail("source.image", `missing key "source.image": strategy oci_rootfs is made from an image (write image = "nginx:alpine" in [source])`)
 	}
+	if !k.Source.Busybox {
+		for _, key := range []string{"source.busybox_url", "source.busybox_sha256", "source.busybox_mirrors"} {
+			if k.IsSet(key) {
+				k.fail(key, "%q has no meaning with busybox = false", key)
+			}
+		}
+	}
 	if k.IsSet("source.busybox_sha256") && !k.IsSet("source.busybox_url") && len(k.Source.BusyboxMirrors) == 0 {
 		k.warn("source.busybox_sha256", `"source.busybox_sha256" without "source.busybox_url" must be that of the pinned busybox`)
 	}
@@ -120,8 +127,41 @@ func (k *checker) init() {
 			k.fail("init.path", `"init.path" is %q, which %s`, p, why)
 		}
 	}
-	if k.Strategy == Initramfs && k.Init.None && !k.IsSet("source.image") && !k.mapsInit() {
+	if k.Strategy != Initramfs {
+		return
+	}
+	if k.Init.None || k.Init.Path != "" {
+		k.ownInit()
+	} else if k.IsSet("agent.source_strategy") && k.Agent.SourceStrategy == AgentNone {
+		k.fail("agent.source_strategy", `without an agent nothing runs in the VM: write [init] path = "..." for an init of your own, or none = true to map an /init`)
+	}
+	k.mappedInit()
+}
+
+// ownInit looks at what a project's own init needs.
+func (k *checker) ownInit() {
+	if k.Init.None && !k.IsSet("source.image") && !k.mapsInit() {
 		k.fail("init.none", `"init.none" needs an /init in the artifact: map one ("my-init" = "/init") or name an image that has it`)
+	}
+}
+
+// mappedInit refuses mappings to names that fledge itself fills.
+func (k *checker) mappedInit() {
+	for _, m := range k.Mappings {
+		var why string
+		switch strings.TrimRight(m.Dest, "/") {
+		case "/init":
+			if !k.Init.None {
+				why = `"/init" is fledge's own, which mounts file systems first: write [init] none = true to bring the whole /init, or [init] path = "..." to have yours started by it`
+			}
+		case "/sbin/init":
+			if p := k.Init.Path; p != "" && !strings.HasPrefix(p, "/") {
+				why = fmt.Sprintf(`"/sbin/init" is where "init.path" = %q goes already`, p)
+			}
+		}
+		if why != "" {
+			k.errs = append(k.errs, &Error{File: k.File, Line: m.Line, Column: m.Column, Key: "mappings", Message: why})
+		}
 	}
 }
 
@@ -155,11 +195,11 @@ func (k *checker) unused() {
 	var keys []string
 	switch k.Strategy {
 	case OCIRootfs:
-		keys = []string{"init", "initramfs", "source.busybox_url", "source.busybox_sha256", "source.busybox_mirrors"}
+		keys = []string{"init", "initramfs", "source.busybox", "source.busybox_url", "source.busybox_sha256", "source.busybox_mirrors"}
 	case Initramfs:
 		keys = []string{"filesystem"}
 		if !k.IsSet("source.image") {
-			keys = append(keys, "source.platform", "source.plain_http")
+			keys = append(keys, "source.plain_http")
 		}
 	}
 	for _, key := range keys {

@@ -76,6 +76,7 @@ type Source struct {
 	Image          string   `toml:"image" format:"image" doc:"OCI image: a reference such as nginx:alpine, or docker://, oci:, oci-archive:, docker-archive: or docker-daemon: and what it names. Needed with strategy oci_rootfs."`
 	Platform       string   `toml:"platform" format:"platform" default:"linux/amd64" doc:"Platform that is chosen from an image index."`
 	PlainHTTP      bool     `toml:"plain_http" default:"false" doc:"Talk to the registry without TLS. Loopback registries need no permission."`
+	Busybox        bool     `toml:"busybox" default:"true" doc:"Put busybox into an initramfs, with a link for each of its programs. false leaves it out."`
 	BusyboxURL     string   `toml:"busybox_url" format:"file-url" fallback:"a pinned release" doc:"Static busybox of an initramfs: a URL or a path relative to this file."`
 	BusyboxSHA256  string   `toml:"busybox_sha256" format:"sha256" fallback:"that of the pinned release" doc:"sha256 of busybox. Needed with a busybox_url of your own."`
 	BusyboxMirrors []string `toml:"busybox_mirrors" format:"file-url" doc:"Further places of the same file, tried in this order."`
@@ -101,7 +102,7 @@ type Filesystem struct {
 
 // Init says what is PID 1 of an initramfs.
 type Init struct {
-	Path string `toml:"path" doc:"Your init, started after the file systems are mounted: an absolute path in the artifact, or a file relative to this one."`
+	Path string `toml:"path" doc:"Your init, started after the file systems are mounted: an absolute path in the artifact, or a file relative to this one, which becomes /sbin/init."`
 	None bool   `toml:"none" default:"false" doc:"No init is added: /init is yours, from a mapping or an image."`
 }
 

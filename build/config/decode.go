@@ -82,6 +82,8 @@ func setDefaults(v reflect.Value) {
 				panic("config: default of " + f.name + " is no number") // a mistake in this package's tags
 			}
 			target.SetInt(int64(n))
+		case f.typ.Kind() == reflect.Bool:
+			target.SetBool(def == "true")
 		}
 	}
 }

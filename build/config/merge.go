@@ -355,6 +355,9 @@ var binDirs = []string{"/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin
 // a program, and busybox is always there.
 var idle = []string{"/bin/busybox", "sleep", "2147483647"}
 
+// ProjectInit is where an init goes that is a file of the project.
+const ProjectInit = "/sbin/init"
+
 // guessProgram finds an entrypoint where no source gives one: the author's init,
 // else a program among the mappings, else, in an initramfs, none that does a thing.
 func (d *Draft) guessProgram() {
@@ -367,7 +370,9 @@ func (d *Draft) guessProgram() {
 	switch {
 	case c.Strategy == Initramfs && path.IsAbs(c.Init.Path):
 		w.Entrypoint = []string{c.Init.Path}
-	case c.Strategy == Initramfs && (c.Init.None || c.Init.Path != ""):
+	case c.Strategy == Initramfs && c.Init.Path != "":
+		w.Entrypoint = []string{ProjectInit}
+	case c.Strategy == Initramfs && c.Init.None:
 		w.Entrypoint = []string{"/init"}
 	case len(programs) > 0:
 		w.Entrypoint = programs[:1]
@@ -376,7 +381,7 @@ func (d *Draft) guessProgram() {
 			d.warn("workload.entrypoint", "no entrypoint is given, so the workload is %s, one of the mapped programs %s (write entrypoint in [workload])",
 				programs[0], strings.Join(programs, ", "))
 		}
-	case c.Strategy == Initramfs && d.inputs.Image == nil:
+	case c.Strategy == Initramfs && d.inputs.Image == nil && c.Source.Busybox:
 		w.Entrypoint = slices.Clone(idle)
 		d.warn("workload.entrypoint", "no entrypoint is given and no program is mapped, so the VM runs the agent and sleeps (write entrypoint in [workload])")
 	}

@@ -299,7 +299,7 @@ func TestProgramsAreGuessedFromMappings(t *testing.T) {
 		{"folders are no programs", head + "[mappings]\n\"bin/\" = \"/usr/bin/x\"\n", idle, 1},
 		{"nothing", head, idle, 1},
 		{"own init", head + "init.path = \"/opt/init\"\n", []string{"/opt/init"}, 0},
-		{"own init of the project", head + "init.path = \"my-init\"\n", []string{"/init"}, 0},
+		{"own init of the project", head + "init.path = \"my-init\"\n", []string{"/sbin/init"}, 0},
 		{"no init", head + "init.none = true\nmappings = { i = \"/init\" }\n", []string{"/init"}, 0},
 	}
 	for _, tt := range tests {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -88,36 +87,41 @@ func Resolve(ctx context.Context, r Request) (Agent, error) {
 	return a, nil
 }
 
-// resolveLocal takes the agent from the project folder. It reads the file once
-// for its digest; later reads yield the same bytes or fail.
+// resolveLocal takes the agent from the project folder.
 func resolveLocal(ctx context.Context, r Request) (Agent, error) {
-	name, err := hostfile.Clean(r.Path)
-	if err != nil {
-		return Agent{}, fmt.Errorf("checking path %q: %w", r.Path, err)
-	}
-	at, err := hostfile.Resolve(r.Root, name)
+	f, err := readProject(ctx, r.Root, r.Path, MaxAgent)
 	if err != nil {
 		return Agent{}, err
 	}
-	file, err := hostfile.Stat(r.Root, at)
-	if err != nil {
-		return Agent{}, err
+	if pin := pinned(r); pin != "" && "sha256:"+pin != f.Digest {
+		return Agent{}, fmt.Errorf("checking %q: [agent] checksum is %s but the file has %s", r.Path, pin, strings.TrimPrefix(f.Digest, "sha256:"))
 	}
-	if file.Size() > MaxAgent {
-		return Agent{}, fmt.Errorf("reading %q: it has %d bytes, the limit is %d", at, file.Size(), MaxAgent)
+	return Agent{Digest: f.Digest, URI: f.URI, Content: f.Content}, nil
+}
+
+// readProject reads a file of the project folder once, for its digest; later reads
+// yield the same bytes or fail.
+func readProject(ctx context.Context, root *os.Root, path string, most int64) (File, error) {
+	name, err := hostfile.Clean(path)
+	if err != nil {
+		return File{}, fmt.Errorf("checking path %q: %w", path, err)
+	}
+	at, err := hostfile.Resolve(root, name)
+	if err != nil {
+		return File{}, err
+	}
+	file, err := hostfile.Stat(root, at)
+	if err != nil {
+		return File{}, err
+	}
+	if file.Size() > most {
+		return File{}, fmt.Errorf("reading %q: it has %d bytes, the limit is %d", at, file.Size(), most)
 	}
 	sum, err := sumOf(ctx, file)
 	if err != nil {
-		return Agent{}, err
+		return File{}, err
 	}
-	if pin := pinned(r); pin != "" && pin != hex.EncodeToString(sum[:]) {
-		return Agent{}, fmt.Errorf("checking %q: [agent] checksum is %s but the file has %x", at, pin, sum)
-	}
-	return Agent{
-		Digest:  fmt.Sprintf("sha256:%x", sum),
-		URI:     (&url.URL{Path: name}).String(),
-		Content: file.Pinned(sum),
-	}, nil
+	return File{Digest: fmt.Sprintf("sha256:%x", sum), URI: uriOf(name), Content: file.Pinned(sum)}, nil
 }
 
 // pinned is the checksum that the user gave, as lower-case hex.
