@@ -44,7 +44,7 @@ func (w *Writer) placeDir(files *inodes, in *inode) error {
 	entries := make([]dirent, 0, in.node.Len())
 	room := dirRoom - dots[0].size() - dots[1].size()
 	for base, n := range in.node.Children() {
-		d := dirent{name: base, inode: files.of[n].number, kind: fileType(n.Mode).dirent}
+		d := dirent{name: base, inode: files.of[n].number, kind: fileType(n.Mode)}
 		entries = append(entries, d)
 		room -= d.size()
 	}

@@ -207,57 +207,37 @@ func (in *inode) setRdev(r tree.Rdev) {
 	binary.LittleEndian.PutUint32(in.iblock[4:], r.Minor&0xff|r.Major<<8|(r.Minor&^0xff)<<12)
 }
 
-// unixMode is i_mode: the type and permission bits of Linux.
-func unixMode(m fs.FileMode) uint16 {
-	mode := uint16(m.Perm()) | fileType(m).unix
-	if m&fs.ModeSetuid != 0 {
-		mode |= 0o4000
-	}
-	if m&fs.ModeSetgid != 0 {
-		mode |= 0o2000
-	}
-	if m&fs.ModeSticky != 0 {
-		mode |= 0o1000
-	}
-	return mode
-}
-
-// kind is how a file type is written in an inode and in a directory entry.
-type kind struct {
-	unix   uint16
-	dirent uint8
-}
-
-func fileType(m fs.FileMode) kind {
+// fileType is how a file type is written in a directory entry.
+func fileType(m fs.FileMode) uint8 {
 	switch m.Type() {
 	case fs.ModeDir:
-		return kind{0o040000, 2}
+		return 2
 	case fs.ModeSymlink:
-		return kind{0o120000, 7}
+		return 7
 	case fs.ModeDevice:
-		return kind{0o060000, 4}
+		return 4
 	case fs.ModeDevice | fs.ModeCharDevice:
-		return kind{0o020000, 3}
+		return 3
 	case fs.ModeNamedPipe:
-		return kind{0o010000, 5}
+		return 5
 	case fs.ModeSocket:
-		return kind{0o140000, 6}
+		return 6
 	}
-	return kind{0o100000, 1}
+	return 1
 }
 
 // encode writes the inode's record. inline is the xattrs that stand in it.
 func (w *Writer) encodeInode(b []byte, in *inode, inline []byte) {
 	le := binary.LittleEndian
 	n := in.node
-	le.PutUint16(b[0:], unixMode(n.Mode))     // i_mode
-	le.PutUint16(b[2:], uint16(n.UID))        // i_uid
-	le.PutUint32(b[4:], uint32(in.size))      // i_size_lo
-	le.PutUint16(b[24:], uint16(n.GID))       // i_gid
-	le.PutUint16(b[26:], uint16(in.links))    // i_links_count
-	le.PutUint32(b[28:], uint32(in.blocks*8)) // i_blocks_lo, in 512-byte sectors
-	le.PutUint32(b[32:], in.flags)            // i_flags
-	copy(b[40:100], in.iblock[:])             // i_block
+	le.PutUint16(b[0:], uint16(tree.UnixMode(n.Mode))) // i_mode
+	le.PutUint16(b[2:], uint16(n.UID))                 // i_uid
+	le.PutUint32(b[4:], uint32(in.size))               // i_size_lo
+	le.PutUint16(b[24:], uint16(n.GID))                // i_gid
+	le.PutUint16(b[26:], uint16(in.links))             // i_links_count
+	le.PutUint32(b[28:], uint32(in.blocks*8))          // i_blocks_lo, in 512-byte sectors
+	le.PutUint32(b[32:], in.flags)                     // i_flags
+	copy(b[40:100], in.iblock[:])                      // i_block
 	le.PutUint32(b[104:], uint32(in.xattrBlock))
 	le.PutUint32(b[108:], uint32(in.size>>32))       // i_size_high
 	le.PutUint16(b[116:], uint16(in.blocks*8>>32))   // l_i_blocks_high

@@ -61,8 +61,8 @@ func compareInode(t *testing.T, path string, n *tree.Node) {
 		t.Errorf("%q: %v", path, err)
 		return
 	}
-	if st.Mode != uint32(unixMode(n.Mode)) || st.Uid != n.UID || st.Gid != n.GID {
-		t.Errorf("%q: mode %o owner %d:%d, want %o %d:%d", path, st.Mode, st.Uid, st.Gid, unixMode(n.Mode), n.UID, n.GID)
+	if st.Mode != tree.UnixMode(n.Mode) || st.Uid != n.UID || st.Gid != n.GID {
+		t.Errorf("%q: mode %o owner %d:%d, want %o %d:%d", path, st.Mode, st.Uid, st.Gid, tree.UnixMode(n.Mode), n.UID, n.GID)
 	}
 	if got := time.Unix(st.Mtim.Unix()); !got.Equal(n.ModTime) {
 		t.Errorf("%q: modified %v, want %v", path, got, n.ModTime)

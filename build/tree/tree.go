@@ -53,6 +53,34 @@ type Node struct {
 	links    int
 }
 
+// UnixMode is st_mode: the type and permission bits of m as Linux numbers them.
+func UnixMode(m fs.FileMode) uint32 {
+	mode := uint32(m.Perm())
+	for _, b := range []struct {
+		set  fs.FileMode
+		unix uint32
+	}{{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}} {
+		if m&b.set != 0 {
+			mode |= b.unix
+		}
+	}
+	switch m.Type() {
+	case fs.ModeDir:
+		return mode | 0o040000
+	case fs.ModeSymlink:
+		return mode | 0o120000
+	case fs.ModeDevice:
+		return mode | 0o060000
+	case fs.ModeDevice | fs.ModeCharDevice:
+		return mode | 0o020000
+	case fs.ModeNamedPipe:
+		return mode | 0o010000
+	case fs.ModeSocket:
+		return mode | 0o140000
+	}
+	return mode | 0o100000
+}
+
 // Links is the number of names the node has in its tree. It counts names only:
 // a directory has 1, not the "." and ".." that filesystems add.
 func (n *Node) Links() int { return n.links }

@@ -488,3 +488,22 @@ func FuzzTree(f *testing.F) {
 		}
 	})
 }
+
+func TestUnixMode(t *testing.T) {
+	for mode, want := range map[fs.FileMode]uint32{
+		0o644:                  0o100644,
+		fs.ModeSetuid | 0o755:  0o104755,
+		fs.ModeSetgid | 0o750:  0o102750,
+		fs.ModeDir | 0o755:     0o040755,
+		fs.ModeSymlink | 0o777: 0o120777,
+		fs.ModeDevice | 0o660:  0o060660,
+		fs.ModeDevice | fs.ModeCharDevice | 0o600: 0o020600,
+		fs.ModeNamedPipe | 0o600:                  0o010600,
+		fs.ModeSocket | 0o600:                     0o140600,
+		fs.ModeDir | fs.ModeSticky | 0o777:        0o041777,
+	} {
+		if got := UnixMode(mode); got != want {
+			t.Errorf("UnixMode(%v) = %o, want %o", mode, got, want)
+		}
+	}
+}
