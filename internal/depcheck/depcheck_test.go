@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"build/layer":       {"build/tree"},
 	"build/mapping":     {"build/tree", "golang.org/x/sys/unix"},
 	"build/guest":       {"build/tree", "build/fetch", "build/mapping/hostfile"},
+	"build/guest/shim":  {},
 	"build/image":       {"build/cache", "build/fetch", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
 	"build":             {"build/", "manifest", "internal/outfile", "github.com/google/go-containerregistry/pkg/authn", "golang.org/x/sys/unix"},
