@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,9 +13,7 @@ import (
 
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
-	"github.com/volant/fledge-action/build/ext4"
 	"github.com/volant/fledge-action/build/fetch"
-	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/image"
 	"github.com/volant/fledge-action/build/layer"
 	"github.com/volant/fledge-action/build/tree"
@@ -26,9 +23,9 @@ import (
 // builder is one build on its way.
 type builder struct {
 	Request
-	root   *os.Root // the project folder
-	image  *image.Image
-	agent  guest.Agent
+	root   *os.Root     // the project folder
+	image  *image.Image // nil without one
+	parts  parts
 	epoch  time.Time
 	path   string // of the artifact, absolute
 	result Result
@@ -73,7 +70,9 @@ func (b *builder) run(ctx context.Context) (*Result, error) {
 	if err := b.open(ctx); err != nil {
 		return nil, err
 	}
-	defer b.image.Close()
+	if b.image != nil {
+		defer b.image.Close()
+	}
 	return b.build(ctx)
 }
 
@@ -103,10 +102,7 @@ func (b *builder) check() error {
 // notBuilt says what this version does not build, nil when it builds everything
 // that the configuration asks for.
 func notBuilt(c *config.Config) *config.Error {
-	if c.Strategy != config.OCIRootfs {
-		return c.Errorf("strategy", "strategy %q is not built yet; this version builds %q", c.Strategy, config.OCIRootfs)
-	}
-	if t := c.Filesystem.Type; t != "ext4" {
+	if t := c.Filesystem.Type; c.Strategy == config.OCIRootfs && t != "ext4" {
 		return c.Errorf("filesystem.type", "%s is not built yet; stock Volant boots only ext4", t)
 	}
 	return nil
@@ -136,42 +132,38 @@ func checkReference(c *config.Config) error {
 	return nil
 }
 
-// open reads what is small: the image's manifest and config, and the agent. Then
-// everything is known that decides whether the build makes sense.
+// open reads what is small: the image's manifest and config, the agent, busybox
+// and init. Then everything is known that decides whether the build makes sense.
 func (b *builder) open(ctx context.Context) error {
+	if err := b.openImage(ctx); err != nil {
+		return err
+	}
+	if b.epoch = b.chooseEpoch(); !b.Epoch.IsZero() {
+		b.detail("epoch %s from the caller", b.epoch.Format(time.RFC3339))
+	}
+	err := b.prepare()
+	if err == nil {
+		err = b.gather(ctx)
+	}
+	if err != nil && b.image != nil {
+		err = errors.Join(err, b.image.Close())
+	}
+	return err
+}
+
+// openImage reads the image's manifest and config. An initramfs may have none.
+func (b *builder) openImage(ctx context.Context) error {
 	c := b.Config
+	if c.Source.Image == "" {
+		return nil
+	}
 	b.stage("opening image %s", c.Source.Image)
 	im, err := image.Open(ctx, c.Source.Image, image.Options{
 		Dir: c.Dir, Platform: c.Source.Platform, PlainHTTP: c.Source.PlainHTTP,
 		Keychain: b.Keychain, Transport: b.Transport, Cache: b.Cache, TempDir: b.TempDir, DockerHost: b.DockerHost, Policy: b.policy(),
 	})
-	if err != nil {
-		return err
-	}
 	b.image = im
-	if b.epoch = b.chooseEpoch(); !b.Epoch.IsZero() {
-		b.detail("epoch %s from the caller", b.epoch.Format(time.RFC3339))
-	}
-	if err := b.prepare(); err != nil {
-		return errors.Join(err, im.Close())
-	}
-	if c.Agent.SourceStrategy != config.AgentNone {
-		b.stage("fetching agent (%s)", c.Agent.SourceStrategy)
-	}
-	b.agent, err = guest.Resolve(ctx, guest.Request{
-		Strategy: guest.Strategy(c.Agent.SourceStrategy), Version: c.Agent.Version, Path: c.Agent.Path, URL: c.Agent.URL,
-		SHA256: c.Agent.Checksum, Arch: im.Platform.Architecture, BaseURL: c.Agent.BaseURL, Token: b.Token, Root: b.root,
-		Fetch: &fetch.Client{HTTP: &http.Client{Transport: b.Transport}, Cache: b.Cache, Policy: b.policy()},
-	})
-	if err != nil {
-		if !c.IsSet("agent") {
-			err = fmt.Errorf("%w; without an [agent] table the agent comes from Volant's latest release: "+
-				"write source_strategy = \"local\" or \"none\" to do without the network", err)
-		}
-		return errors.Join(err, im.Close())
-	}
-	b.warnAll(b.agent.Warnings)
-	return nil
+	return err
 }
 
 // policy tells of every failure that is tried again.
@@ -180,7 +172,11 @@ func (b *builder) policy() fetch.Policy {
 }
 
 func (b *builder) chooseEpoch() time.Time {
-	switch created := b.image.Config.Created; {
+	var created time.Time
+	if b.image != nil {
+		created = b.image.Config.Created
+	}
+	switch {
 	case !b.Epoch.IsZero():
 		return b.Epoch.UTC().Truncate(time.Second)
 	case created.Unix() > 0 && created.Year() < 2200: // anything else is no time of creation
@@ -189,8 +185,8 @@ func (b *builder) chooseEpoch() time.Time {
 	return DefaultEpoch
 }
 
-// build does the work: layers, agent and mappings into a tree whose contents are in
-// the image file already, then the filesystem around them, then the manifest.
+// build does the work: layers, guest parts and mappings into a tree whose contents
+// the medium has stored, then the artifact, then the manifest.
 func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err := b.guard(); err != nil {
 		return nil, err
@@ -205,13 +201,17 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	defer mf.Abort()
-
-	w := ext4.NewWriter(out)
-	t, err := b.flatten(ctx, w)
+	m, err := b.medium(out)
 	if err != nil {
 		return nil, err
 	}
-	mapped, err := b.addFiles(ctx, w, t)
+	defer m.Close()
+
+	t, err := b.flatten(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	mapped, err := b.addFiles(ctx, m, t)
 	if err != nil {
 		return nil, err
 	}
@@ -222,23 +222,29 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err := b.checkProgram(d, t); err != nil {
 		return nil, err
 	}
-	b.result.Materials = b.materials(mapped)
-	if b.result.Filesystem, err = b.finish(ctx, w, t, mapped.Digest); err != nil {
-		return nil, err
-	}
-	if b.Config.Filesystem.Preallocate {
-		if err := preallocate(out.File, b.result.Filesystem.Size); err != nil {
-			return nil, fmt.Errorf("preallocating %s: %w", b.path, err)
-		}
-	}
-	digest, err := b.seal(ctx, out)
+	artifact, err := m.write(ctx, t, mapped.Digest)
 	if err != nil {
 		return nil, err
 	}
+	if err := b.writeManifest(d, artifact.Digest, mf); err != nil {
+		return nil, err
+	}
+	if err := b.commit(ctx, out, mf); err != nil {
+		return nil, err
+	}
+	r := &b.result
+	r.Artifact, r.Materials = artifact, b.materials(mapped)
+	r.ManifestPath = b.manifestPath()
+	r.Manifest, r.Epoch, r.Tree = d.Manifest, b.epoch, t
+	return r, nil
+}
+
+// writeManifest completes the manifest, checks it and writes it.
+func (b *builder) writeManifest(d *config.Draft, digest string, w io.Writer) error {
 	b.describe(d, digest)
 	warnings, err := d.Check()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, w := range append(d.Warnings, warnings...) {
 		if !b.warned(w) {
@@ -247,23 +253,21 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	}
 	text, err := d.Manifest.Encode()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := mf.Write(text); err != nil {
-		return nil, fmt.Errorf("writing %s: %w", ManifestName, err)
+	if _, err := w.Write(text); err != nil {
+		return fmt.Errorf("writing %s: %w", ManifestName, err)
 	}
-	if err := b.commit(ctx, out, mf); err != nil {
-		return nil, err
-	}
-	r := &b.result
-	r.Artifact = Artifact{Path: b.path, Format: "ext4", Size: r.Filesystem.Size, Digest: digest}
-	r.ManifestPath = b.manifestPath()
-	r.Manifest, r.Epoch, r.Tree = d.Manifest, b.epoch, t
-	return r, nil
+	return nil
 }
 
-// flatten reads the image's layers.
+// flatten reads the image's layers into a tree; without an image it is empty.
 func (b *builder) flatten(ctx context.Context, sink layer.Sink) (*tree.Tree, error) {
+	if b.image == nil {
+		t := tree.New()
+		t.Root().ModTime = b.epoch
+		return t, nil
+	}
 	b.stage("reading layers of %s (%d)", b.image.Platform, len(b.image.Layers))
 	var read atomic.Int64
 	total := int64(0)

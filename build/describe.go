@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"path"
@@ -21,7 +22,7 @@ func (b *builder) prepare() error {
 	}
 	b.path = b.Output
 	if b.path == "" {
-		b.path = d.Manifest.Name + ".img"
+		b.path = d.Manifest.Name + b.extension()
 	}
 	if !filepath.IsAbs(b.path) {
 		b.path = filepath.Join(b.WorkDir, b.path)
@@ -38,17 +39,20 @@ func (b *builder) prepare() error {
 // draft makes the manifest without its artifact. t is where programs are looked
 // up; nil takes them as they are.
 func (b *builder) draft(t *tree.Tree) (*config.Draft, error) {
-	im := b.image
-	in := config.Inputs{
-		Config: b.Config, Template: b.Template,
-		Image: &config.Image{
+	in := config.Inputs{Config: b.Config, Template: b.Template}
+	if b.Config.Strategy == config.Initramfs {
+		in.DefaultName = defaultName
+	}
+	if im := b.image; im != nil {
+		in.Image = &config.Image{
 			Name: im.Name, Tag: im.Tag, Reference: im.Ref, Digest: im.Digest,
 			Entrypoint: im.Config.Entrypoint, Cmd: im.Config.Cmd, Env: im.Config.Env, WorkingDir: im.Config.WorkingDir,
 			User: im.Config.User, ExposedPorts: im.Config.ExposedPorts,
-		},
+		}
 	}
 	if b.URL != "" {
-		in.Flags = &manifest.Manifest{Rootfs: &manifest.Rootfs{URL: b.URL}}
+		in.Flags = &manifest.Manifest{}
+		b.locate(in.Flags, b.URL, "")
 	}
 	if t != nil {
 		in.Executable = func(name string) bool { return executable(t, name) }
@@ -59,13 +63,21 @@ func (b *builder) draft(t *tree.Tree) (*config.Draft, error) {
 // executable tells whether a name leads to a regular file that may be executed.
 func executable(t *tree.Tree, name string) bool { return whatIs(t, name) == isProgram }
 
+// defaultName is the name of an initramfs plugin that nothing names.
+const defaultName = "plugin"
+
 // describe adds the artifact to a manifest.
 func (b *builder) describe(d *config.Draft, digest string) {
-	url := d.URL
-	if url == "" {
-		url = b.path
+	b.locate(d.Manifest, cmp.Or(d.URL, b.path), digest)
+}
+
+// locate says in a manifest where the artifact is.
+func (b *builder) locate(m *manifest.Manifest, url, digest string) {
+	if b.Config.Strategy == config.Initramfs {
+		m.Initramfs = &manifest.Initramfs{URL: url, Checksum: digest}
+		return
 	}
-	d.Manifest.Rootfs = &manifest.Rootfs{URL: url, Checksum: digest, Format: "raw"}
+	m.Rootfs = &manifest.Rootfs{URL: url, Checksum: digest, Format: "raw"}
 }
 
 // checkProgram refuses a workload that cannot start: Volant would boot the VM and

@@ -5,30 +5,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/volant/fledge-action/build/config"
-	"github.com/volant/fledge-action/build/ext4"
 	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/mapping"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/outfile"
 )
 
-// addFiles puts the agent and the mapped files into the tree.
-func (b *builder) addFiles(ctx context.Context, w *ext4.Writer, t *tree.Tree) (mapping.Report, error) {
+// addFiles puts the guest's parts and the mapped files into the tree.
+func (b *builder) addFiles(ctx context.Context, m medium, t *tree.Tree) (mapping.Report, error) {
 	b.stage("adding %s", b.additions())
-	in, err := guest.Install(t, b.agent, b.epoch)
+	links, replaced, err := b.install(t)
 	if err != nil {
 		return mapping.Report{}, err
 	}
-	b.warnAll(in.Warnings)
-	if in.Path != "" {
-		b.detail("agent at /%s: %s", in.Path, b.agent.Digest)
+	report, err := b.addMappings(ctx, m, t)
+	if err != nil {
+		return mapping.Report{}, err
 	}
+	if links != nil {
+		if err := links.Yield(); err != nil {
+			return mapping.Report{}, err
+		}
+	}
+	for _, c := range append(report.Replaced, replaced) {
+		// The agent's bytes are not in the artifact yet; a mapping that takes its name
+		// leaves nothing to give back.
+		if c == nil || c == b.parts.agent.Content {
+			continue
+		}
+		if err := m.Discard(c); err != nil {
+			return mapping.Report{}, err
+		}
+	}
+	if b.Config.Strategy == config.OCIRootfs {
+		if err := guest.CheckBootCopy(t); err != nil {
+			b.warn(err.Error())
+		}
+	}
+	return report, nil
+}
+
+func (b *builder) addMappings(ctx context.Context, m medium, t *tree.Tree) (mapping.Report, error) {
 	skip, prefixes := b.ownOutputs()
-	report, err := mapping.Apply(ctx, t, b.root, mappings(b.Config), mapping.Options{ModTime: b.epoch, Sink: w, Skip: skip, SkipPrefixes: prefixes})
+	report, err := mapping.Apply(ctx, t, b.root, mappings(b.Config), mapping.Options{
+		ModTime: b.epoch, Sink: m, Programs: b.firstPrograms(), Skip: skip, SkipPrefixes: prefixes,
+	})
 	if err != nil {
 		return mapping.Report{}, placed(b.Config, err)
 	}
@@ -38,32 +65,36 @@ func (b *builder) addFiles(ctx context.Context, w *ext4.Writer, t *tree.Tree) (m
 	for _, warning := range report.Warnings {
 		b.warn(warning.String())
 	}
-	for _, c := range append(report.Replaced, in.Replaced) {
-		// The agent's bytes are not in the image yet; a mapping that takes its name
-		// leaves nothing to give back.
-		if c == nil || c == b.agent.Content {
-			continue
-		}
-		if err := w.Discard(c); err != nil {
-			return mapping.Report{}, err
-		}
-	}
-	if err := guest.CheckBootCopy(t); err != nil {
-		b.warn(err.Error())
-	}
 	return report, nil
 }
 
-// additions says what is added to the image's files.
+// firstPrograms are the names of an initramfs that the kernel and fledge's init
+// start: what is mapped there is executable.
+func (b *builder) firstPrograms() []string {
+	switch init := b.Config.Init; {
+	case b.Config.Strategy != config.Initramfs:
+		return nil
+	case init.None:
+		return []string{strings.TrimPrefix(guest.InitPath, "/")}
+	case path.IsAbs(init.Path):
+		return []string{strings.TrimPrefix(path.Clean(init.Path), "/")}
+	}
+	return nil
+}
+
+// additions says what is added to the image's files, or makes up the artifact.
 func (b *builder) additions() string {
 	files := fmt.Sprintf("%d mappings", len(b.Config.Mappings))
 	if len(b.Config.Mappings) == 1 {
 		files = "1 mapping"
 	}
-	if b.agent.Content == nil {
-		return files
+	if b.parts.agent.Content != nil {
+		files = "agent and " + files
 	}
-	return "agent and " + files
+	if b.Config.Strategy == config.Initramfs {
+		files = "base, " + files
+	}
+	return files
 }
 
 // placed gives errors of mappings their places in fledge.toml. Other errors stay

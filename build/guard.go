@@ -6,11 +6,9 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/volant/fledge-action/build/initramfs"
 	"github.com/volant/fledge-action/manifest"
 )
-
-// superMagic is where an ext4 filesystem has 0xef53, in bytes from its start.
-const superMagic = 1024 + 0x38
 
 // guard refuses to replace files that no build has made: the two names are often
 // those of something its user wrote.
@@ -29,11 +27,14 @@ func guardArtifact(path string) error {
 	}
 	defer f.Close()
 	var magic [2]byte
-	if _, err := f.ReadAt(magic[:], superMagic); err != nil || magic != [2]byte{0x53, 0xef} {
-		return fmt.Errorf("output %q: it exists and is not an earlier artifact; remove it or choose another name", path)
+	if _, err := f.ReadAt(magic[:], superMagic); err == nil && magic == [2]byte{0x53, 0xef} || initramfs.IsArchive(f) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("output %q: it exists and is not an earlier artifact; remove it or choose another name", path)
 }
+
+// superMagic is where an ext4 filesystem has 0xef53, in bytes from its start.
+const superMagic = 1024 + 0x38
 
 // openOutput opens a file that a build is about to replace. It returns nil when
 // there is none or an empty one. What is no regular file is refused unopened: a

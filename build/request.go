@@ -9,6 +9,7 @@ import (
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/ext4"
+	"github.com/volant/fledge-action/build/initramfs"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/manifest"
 )
@@ -25,7 +26,7 @@ type Request struct {
 	Config   *config.Config
 	Template *config.Template // manifest.toml or a JSON template; nil for none
 
-	// Output is the artifact's path; "" is NAME.img in WorkDir. manifest.json is
+	// Output is the artifact's path; "" is NAME.img or NAME.cpio.gz in WorkDir. manifest.json is
 	// written beside it.
 	Output  string
 	WorkDir string // absolute; relative outputs and the manifest's url start here
@@ -64,7 +65,7 @@ const (
 
 // Material is something that a build has read: for provenance.
 type Material struct {
-	Name   string `json:"name"` // "image", "agent" or "mappings"
+	Name   string `json:"name"` // "image", "image config", "agent", "busybox", "init", "init shim" or "mappings"
 	URI    string `json:"uri"`
 	Digest string `json:"digest"`
 }
@@ -72,7 +73,7 @@ type Material struct {
 // Artifact is what a build has made.
 type Artifact struct {
 	Path   string `json:"path"`
-	Format string `json:"format"` // of the bytes: "ext4"
+	Format string `json:"format"` // of the bytes: "ext4", "cpio.gz", "cpio.zst" or "cpio"
 	Size   int64  `json:"size"`
 	Digest string `json:"digest"`
 }
@@ -84,7 +85,8 @@ type Result struct {
 	Manifest     *manifest.Manifest
 	Materials    []Material
 	Epoch        time.Time
-	Filesystem   ext4.Stats
+	Filesystem   *ext4.Stats      // of an ext4 image, else nil
+	Archive      *initramfs.Stats // of an initramfs, else nil
 	Warnings     []string
 	Tree         *tree.Tree // contents can be opened until the artifact is replaced
 }

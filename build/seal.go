@@ -10,11 +10,11 @@ import (
 )
 
 // seal hashes the finished artifact and syncs it to the disk at the same time.
-func (b *builder) seal(ctx context.Context, out *outfile.File) (string, error) {
+func (b *builder) seal(ctx context.Context, out *outfile.File, size int64) (string, error) {
 	b.stage("hashing the artifact and syncing it to disk")
 	synced := make(chan error, 1)
 	go func() { synced <- out.Sync() }()
-	digest, err := b.hash(ctx, out, b.result.Filesystem.Size)
+	digest, err := b.hash(ctx, out, size)
 	if err != nil {
 		return "", err
 	}

@@ -275,7 +275,11 @@ func (d *Draft) derive() {
 		d.set("workload.base_url", from)
 	default:
 		m.Workload.BaseURL = defaultBaseURL
-		d.warn("workload.base_url", "no port is known, so workload.base_url becomes %s (the image has no EXPOSE; write base_url in [workload])", defaultBaseURL)
+		why := ""
+		if d.inputs.Image != nil {
+			why = "the image has no EXPOSE; "
+		}
+		d.warn("workload.base_url", "no port is known, so workload.base_url becomes %s (%swrite base_url in [workload])", defaultBaseURL, why)
 	}
 }
 

@@ -56,6 +56,10 @@ type Options struct {
 	Limits  Limits
 	Sink    Sink // nil: contents are read from the project folder when needed
 
+	// Programs are names in the tree, without a leading slash, that are executable
+	// in whatever folder they are.
+	Programs []string
+
 	// Skip and SkipPrefixes are paths below the project folder, and beginnings of
 	// such, that mapped directories leave out: the build's own files.
 	Skip, SkipPrefixes []string
@@ -106,7 +110,7 @@ func Apply(ctx context.Context, t *tree.Tree, root *os.Root, ms []Mapping, o Opt
 	}
 	p := planner{
 		ctx: ctx, tree: t, root: root, limits: o.Limits.withDefaults(),
-		claims: map[string]claim{}, skip: map[string]bool{}, skipPrefixes: o.SkipPrefixes, repeated: map[repeat]int{},
+		claims: map[string]claim{}, programs: o.Programs, skip: map[string]bool{}, skipPrefixes: o.SkipPrefixes, repeated: map[repeat]int{},
 	}
 	for _, name := range o.Skip {
 		p.skip[name] = true

@@ -1069,3 +1069,24 @@ func TestApplyNeverWritesToTheProject(t *testing.T) {
 		t.Errorf("d/a = %q, %v", b, err)
 	}
 }
+
+func TestProgramsAreExecutableWhereverTheyAre(t *testing.T) {
+	tr := image(t, "data/opt/", "opt->data/opt")
+	root := project(t, "my-init=x", "other=y")
+	_, err := Apply(t.Context(), tr, root, maps("my-init=/init", "my-init=/opt/start", "other=/opt/other"), Options{
+		ModTime: time.Unix(1_700_000_000, 0), Programs: []string{"init", "opt/start"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]fs.FileMode{}
+	for name, n := range tr.Walk() {
+		if n.Mode.IsRegular() {
+			got[name] = n.Mode
+		}
+	}
+	want := map[string]fs.FileMode{"init": 0o755, "data/opt/start": 0o755, "data/opt/other": 0o644}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -11,8 +12,12 @@ var executable = []string{"bin/", "usr/bin/", "usr/local/bin/", "lib/", "usr/lib
 
 // filePerm is the mode of a mapped file. Both the destination as written and the
 // one it leads to count: "/bin/x" stays executable where bin is a link, and so
-// does "/tools/x" where tools is a link to usr/bin.
-func filePerm(asked, name string) fs.FileMode {
+// does "/tools/x" where tools is a link to usr/bin. programs are further names that
+// are executable wherever they are, the first process of an initramfs for one.
+func filePerm(asked, name string, programs []string) fs.FileMode {
+	if slices.Contains(programs, asked) || slices.Contains(programs, name) {
+		return 0o755
+	}
 	for _, dir := range executable {
 		if strings.HasPrefix(asked, dir) || strings.HasPrefix(name, dir) {
 			return 0o755

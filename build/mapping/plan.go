@@ -47,6 +47,7 @@ type planner struct {
 	skip   map[string]bool
 
 	skipPrefixes []string
+	programs     []string
 
 	entries      []entry
 	claims       map[string]claim // by name in the tree
@@ -153,7 +154,7 @@ func (p *planner) addFile(e entry, at string, info fs.FileInfo) error {
 		return fmt.Errorf("adding %q: the mapped files have more than %d bytes", e.source, p.limits.Bytes)
 	}
 	p.bytes += file.Size()
-	e.at, e.file, e.mode = at, file, filePerm(e.asked, e.name)
+	e.at, e.file, e.mode = at, file, filePerm(e.asked, e.name, p.programs)
 	return p.addLeaf(e)
 }
 

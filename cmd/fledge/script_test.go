@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 //	image DIR [plain]      an OCI layout of a small nginx; plain has no ENTRYPOINT, PORT or USER
 //	registry               a loopback registry with nginx:1.27, its address in $REGISTRY
 //	elf FILE               an executable for amd64 that stands for the agent
+//	busybox FILE           one with a busybox's list of applets, its sum in $BUSYBOX_SHA256
 //	same FILE FILE         fails unless both have the same bytes
 //	differ FILE FILE       fails if they have
 func TestScript(t *testing.T) {
@@ -43,6 +44,7 @@ func TestScript(t *testing.T) {
 			"image":    scriptImage,
 			"registry": scriptRegistry,
 			"elf":      scriptELF,
+			"busybox":  scriptBusybox,
 			"same":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
 			"differ":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
 		},
@@ -100,6 +102,16 @@ func scriptRegistry(ts *testscript.TestScript, _ bool, _ []string) {
 
 func scriptELF(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), executable(), 0o644))
+}
+
+// busybox stands for one: an executable with a list of applets.
+func busybox() []byte {
+	return append(executable(), "\x00[\x00[[\x00ash\x00cat\x00ls\x00mount\x00sh\x00\x00"...)
+}
+
+func scriptBusybox(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), busybox(), 0o644))
+	ts.Setenv("BUSYBOX_SHA256", fmt.Sprintf("%x", sha256.Sum256(busybox())))
 }
 
 func scriptCompare(ts *testscript.TestScript, args []string, same bool) {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,19 +52,15 @@ var worlds = []world{
 // witness prints what a process can see of its world.
 const witness = `date +%Z; umask; id -u; echo "$TMPDIR"; pwd; echo "$GOMAXPROCS" "$LANG" "$HOME"; cd "$PROJECT"/html; stat -c '%.9Z %n' * | sort -n | sed 's/.* //'; stat -c '%a %Y' *`
 
-// made is what a build in a world gave.
+// made is what the builds in a world gave.
 type made struct {
-	digest  string
+	digests string // "HEX  NAME" and a newline for each artifact, as sha256sum prints them
 	witness string
 }
 
-// buildIn makes the project in a folder of its own and builds it in the world.
-func buildIn(t *testing.T, w world) made {
-	t.Helper()
-	dir := t.TempDir()
-	openFolders(dir)
-	ref := placeImage(t, dir, w.image)
-	toml := fmt.Sprintf(`version = "1"
+// projects are what is built in each world: fledge.toml by the artifact's name.
+var projects = map[string]string{
+	"world.img": `version = "1"
 strategy = "oci_rootfs"
 [plugin]
 name = "world"
@@ -76,7 +74,40 @@ size_buffer_mb = 1
 [mappings]
 "html/" = "/usr/share/nginx/html"
 "html/index.html" = "/bin/greet"
-`, ref)
+`,
+	"world.cpio.gz": `version = "1"
+strategy = "initramfs"
+[plugin]
+name = "world"
+[agent]
+source_strategy = "local"
+path = "kestrel"
+[source]
+image = %q
+busybox_url = "busybox"
+busybox_sha256 = "` + fmt.Sprintf("%x", sha256.Sum256(busybox())) + `"
+[mappings]
+"html/" = "/usr/share/nginx/html"
+"html/index.html" = "/bin/greet"
+`,
+	"world.cpio.zst": `version = "1"
+strategy = "initramfs"
+[init]
+path = "html/index.html"
+[source]
+image = %q
+busybox = false
+[initramfs]
+compression = "zstd"
+`,
+}
+
+// buildIn makes the project in a folder of its own and builds it in the world.
+func buildIn(t *testing.T, w world) made {
+	t.Helper()
+	dir := t.TempDir()
+	openFolders(dir)
+	ref := placeImage(t, dir, w.image)
 	order := w.order
 	if order == nil {
 		order = []string{"a.html", "index.html", "z.html"}
@@ -86,8 +117,11 @@ size_buffer_mb = 1
 		fmt.Sscanf(w.umask, "%o", &mask)
 		defer syscall.Umask(syscall.Umask(mask))
 	}
-	write(t, dir, "fledge.toml", toml)
+	for name, toml := range projects {
+		write(t, dir, name+".toml", fmt.Sprintf(toml, ref))
+	}
 	write(t, dir, "kestrel", string(executable()))
+	write(t, dir, "busybox", string(busybox()))
 	for _, name := range order {
 		write(t, dir, "html/"+name, "page "+name)
 		time.Sleep(20 * time.Millisecond) // so that the witness sees the order
@@ -111,12 +145,17 @@ size_buffer_mb = 1
 		}
 	}
 	seen := runIn(t, w, dir, exec.Command("sh", "-c", witness))
-	runIn(t, w, dir, command(t, dir, "build", "--config", filepath.Join(dir, "fledge.toml"), "-o", filepath.Join(dir, "out/world.img"), "--cache-dir", "none"))
-	img, err := os.ReadFile(filepath.Join(dir, "out/world.img"))
-	if err != nil {
-		t.Fatal(err)
+	var digests strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(projects)) {
+		out := filepath.Join(dir, "out", name)
+		runIn(t, w, dir, command(t, dir, "build", "--config", filepath.Join(dir, name+".toml"), "-o", out, "--cache-dir", "none"))
+		artifact, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&digests, "%x  %s\n", sha256.Sum256(artifact), name)
 	}
-	return made{fmt.Sprintf("%x", sha256.Sum256(img)), strings.ReplaceAll(seen, dir, "DIR")}
+	return made{digests.String(), strings.ReplaceAll(seen, dir, "DIR")}
 }
 
 // openFolders lets another user get to a folder below the temporary one, which
@@ -206,8 +245,8 @@ func TestEveryWorldBuildsTheSameBytes(t *testing.T) {
 	}
 	plain := buildIn(t, world{name: "plain", umask: "022"})
 	again := buildIn(t, world{name: "plain", umask: "022"})
-	if plain.digest != again.digest {
-		t.Fatalf("two builds in one world differ: %s, %s", plain.digest, again.digest)
+	if plain.digests != again.digests {
+		t.Fatalf("two builds in one world differ:\n%s%s", plain.digests, again.digests)
 	}
 	if stripTimes(plain.witness) != stripTimes(again.witness) {
 		t.Fatalf("the witness sees a difference where there is none:\n%s\n%s", plain.witness, again.witness)
@@ -215,8 +254,8 @@ func TestEveryWorldBuildsTheSameBytes(t *testing.T) {
 	for _, w := range worlds {
 		t.Run(w.name, func(t *testing.T) {
 			got := buildIn(t, w)
-			if got.digest != plain.digest {
-				t.Errorf("the artifact is %s, in the plain world %s", got.digest, plain.digest)
+			if got.digests != plain.digests {
+				t.Errorf("the artifacts are\n%sin the plain world\n%s", got.digests, plain.digests)
 			}
 			if w.image == "" && w.time.IsZero() && stripTimes(got.witness) == stripTimes(plain.witness) {
 				t.Errorf("this world is no different from the plain one:\n%s", got.witness)
@@ -277,12 +316,12 @@ func TestInputsReachTheArtifact(t *testing.T) {
 	}
 }
 
-// TestGolden compares the artifact of a fixed project with a committed digest. A
+// TestGolden compares the artifacts of fixed projects with committed digests. A
 // change of bytes is a reviewed line there and an entry of CHANGELOG.md under
 // "Artifact bytes"; UPDATE_GOLDEN=1 writes it.
 func TestGolden(t *testing.T) {
 	const file = "testdata/golden.sha256"
-	got := buildIn(t, world{umask: "022"}).digest + "  world.img\n"
+	got := buildIn(t, world{umask: "022"}).digests
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -293,6 +332,6 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("the artifact is\n%s, want\n%s", got, want)
+		t.Errorf("the artifacts are\n%swant\n%s", got, want)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
-	"github.com/volant/fledge-action/build/ext4"
 	"github.com/volant/fledge-action/manifest"
 )
 
@@ -49,7 +48,7 @@ Environment:
 	}
 	flags := cmd.Flags()
 	p.configFlags(cmd, &f)
-	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img in the current folder)")
+	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
 	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path (default [plugin] url, else the artifact's path)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps downloads, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step")
@@ -185,12 +184,13 @@ func shellWord(s string) string {
 
 // output is what --json prints. Its keys are a promise: they may grow, not change.
 type output struct {
-	Artifact   build.Artifact   `json:"artifact"`
-	Manifest   manifestOutput   `json:"manifest"`
-	Epoch      int64            `json:"epoch"` // seconds since 1970
-	Materials  []build.Material `json:"materials"`
-	Filesystem filesystemOutput `json:"filesystem"`
-	Warnings   []string         `json:"warnings"`
+	Artifact   build.Artifact    `json:"artifact"`
+	Manifest   manifestOutput    `json:"manifest"`
+	Epoch      int64             `json:"epoch"` // seconds since 1970
+	Materials  []build.Material  `json:"materials"`
+	Filesystem *filesystemOutput `json:"filesystem,omitempty"` // of an ext4 image
+	Archive    *archiveOutput    `json:"archive,omitempty"`    // of an initramfs
+	Warnings   []string          `json:"warnings"`
 }
 
 type manifestOutput struct {
@@ -205,20 +205,27 @@ type filesystemOutput struct {
 	FreeInodes int64 `json:"free_inodes"`
 }
 
-func filesystem(st ext4.Stats) filesystemOutput {
-	return filesystemOutput{Free: st.Free, Journal: st.Journal, Inodes: st.Inodes, FreeInodes: st.FreeInodes}
+type archiveOutput struct {
+	Unpacked int64 `json:"unpacked"` // bytes
+	Entries  int   `json:"entries"`
 }
 
 func (p *Program) printJSON(r *build.Result) error {
 	e := json.NewEncoder(p.Stdout)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(output{
-		Artifact:   r.Artifact,
-		Manifest:   manifestOutput{r.ManifestPath, r.Manifest},
-		Epoch:      r.Epoch.Unix(),
-		Materials:  r.Materials,
-		Filesystem: filesystem(r.Filesystem),
-		Warnings:   append([]string{}, r.Warnings...),
-	})
+	out := output{
+		Artifact:  r.Artifact,
+		Manifest:  manifestOutput{r.ManifestPath, r.Manifest},
+		Epoch:     r.Epoch.Unix(),
+		Materials: r.Materials,
+		Warnings:  append([]string{}, r.Warnings...),
+	}
+	if st := r.Filesystem; st != nil {
+		out.Filesystem = &filesystemOutput{Free: st.Free, Journal: st.Journal, Inodes: st.Inodes, FreeInodes: st.FreeInodes}
+	}
+	if st := r.Archive; st != nil {
+		out.Archive = &archiveOutput{Unpacked: st.Unpacked, Entries: st.Entries}
+	}
+	return e.Encode(out)
 }

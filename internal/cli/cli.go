@@ -83,7 +83,8 @@ func (p *Program) command() *cobra.Command {
 		Use:   "fledge",
 		Short: "Build bootable Volant plugins",
 		Long: `fledge turns a fledge.toml into a bootable Volant plugin: a root filesystem
-image made from an OCI image, and the manifest.json that Volant installs.
+image made from an OCI image, or an initramfs made from your own files, and the
+manifest.json that Volant installs.
 
 It needs no root, no loop device and no other programs, and the same inputs give
 the same bytes everywhere.`,

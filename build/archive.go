@@ -1,0 +1,89 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/volant/fledge-action/build/cache"
+	"github.com/volant/fledge-action/build/initramfs"
+	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/outfile"
+)
+
+// archive is the medium of strategy initramfs. The archive can only be written
+// when the tree is complete, so contents wait in a file without a name.
+type archive struct {
+	b     *builder
+	out   *outfile.File
+	spool *os.File
+	end   int64 // of what the spool holds
+}
+
+func newArchive(b *builder, out *outfile.File) (*archive, error) {
+	spool, err := cache.Spool(b.TempDir)
+	if err != nil {
+		return nil, err
+	}
+	return &archive{b: b, out: out, spool: spool}, nil
+}
+
+// Store keeps exactly size bytes.
+func (a *archive) Store(size int64, r io.Reader) (tree.Content, error) {
+	n, err := io.Copy(io.NewOffsetWriter(a.spool, a.end), io.LimitReader(r, size))
+	if err == nil && n < size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := spooled{file: a.spool, at: a.end, size: size}
+	a.end += size
+	return c, nil
+}
+
+// Discard does nothing: the spool goes as a whole.
+func (a *archive) Discard(tree.Content) error { return nil }
+
+func (a *archive) Close() error { return a.spool.Close() }
+
+// spooled is content in the spool.
+type spooled struct {
+	file     *os.File
+	at, size int64
+}
+
+func (s spooled) Size() int64 { return s.size }
+
+func (s spooled) Open() (io.ReadCloser, error) {
+	return io.NopCloser(io.NewSectionReader(s.file, s.at, s.size)), nil
+}
+
+func (b *builder) compression() initramfs.Compression {
+	return initramfs.Compression(b.Config.Initramfs.Compression)
+}
+
+// write writes the archive, hashing it on its way.
+func (a *archive) write(ctx context.Context, t *tree.Tree, _ string) (Artifact, error) {
+	b := a.b
+	c := b.compression()
+	b.stage("writing the initramfs (%s)", c)
+	h := sha256.New()
+	st, err := initramfs.Write(ctx, io.MultiWriter(a.out, h), t, initramfs.Options{
+		Compression: c, Level: b.Config.Initramfs.Level, Warn: b.warn,
+	})
+	if err != nil {
+		return Artifact{}, err
+	}
+	b.detail("%d entries, %d bytes, %d before compression", st.Entries, st.Size, st.Unpacked)
+	if err := b.checkSize(st.Size); err != nil {
+		return Artifact{}, err
+	}
+	if err := a.out.Sync(); err != nil {
+		return Artifact{}, fmt.Errorf("syncing %s: %w", b.path, err)
+	}
+	b.result.Archive = &st
+	return Artifact{Path: b.path, Format: c.Extension()[1:], Size: st.Size, Digest: fmt.Sprintf("sha256:%x", h.Sum(nil))}, nil
+}

@@ -1,0 +1,47 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/ext4"
+	"github.com/volant/fledge-action/build/layer"
+	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/outfile"
+)
+
+// A medium is the form of an artifact: it stores contents while the tree comes
+// about, and writes the artifact when it is complete.
+type medium interface {
+	layer.Sink
+	write(ctx context.Context, t *tree.Tree, mapped string) (Artifact, error)
+	Close() error
+}
+
+// medium makes the one of the strategy.
+func (b *builder) medium(out *outfile.File) (medium, error) {
+	if b.Config.Strategy == config.Initramfs {
+		return newArchive(b, out)
+	}
+	return &rootfs{Writer: ext4.NewWriter(out), b: b, out: out}, nil
+}
+
+// extension is what the artifact's name ends with.
+func (b *builder) extension() string {
+	if b.Config.Strategy == config.Initramfs {
+		return b.compression().Extension()
+	}
+	return ".img"
+}
+
+// checkSize holds the artifact against build.max_size_mb.
+func (b *builder) checkSize(size int64) error {
+	if limit := int64(b.Config.Build.MaxSizeMB) << 20; limit > 0 && size > limit {
+		return fmt.Errorf("the artifact has %d bytes, more than build.max_size_mb = %d allows", size, b.Config.Build.MaxSizeMB)
+	}
+	return nil
+}
+
+func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
