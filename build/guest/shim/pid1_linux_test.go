@@ -252,13 +252,18 @@ func probe(t *testing.T) string {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "probe")
+	buildProbe(t, runtime.GOARCH, file)
+	probeFile = file
+	return file
+}
+
+func buildProbe(t *testing.T, arch, file string) {
+	t.Helper()
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "./testdata/probe")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building the probe: %v: %s", err, out)
 	}
-	probeFile = file
-	return file
 }
 
 func copyFile(t *testing.T, from, root, name string) {
