@@ -33,6 +33,7 @@ type call struct{ amd64, arm64 uint64 }
 // Linux: arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl.
 var (
 	sysClose     = call{3, 57}
+	sysIoctl     = call{16, 29}
 	sysExecve    = call{59, 221}
 	sysSync      = call{162, 81}
 	sysMount     = call{165, 40}

@@ -29,8 +29,10 @@ const (
 
 	sIFCHR = 0o20000
 
-	eEXIST = 17
 	eBUSY  = 16
+	eEXIST = 17
+
+	tcsBRK = 0x5409 // with an argument that is not 0: wait until the output is sent
 
 	rebootMagic1   uint64 = 0xfee1dead
 	rebootMagic2   uint64 = 0x28121969
@@ -76,6 +78,8 @@ func program(next string) []step {
 			call: sysExecve, args: []any{next}, exec: true,
 			say: panicPrefix + "executing " + strconv.QuoteToASCII(next),
 		},
+		// The power would go while the console's driver still has half of the line.
+		step{call: sysIoctl, args: []any{2, tcsBRK, 1}},
 		step{call: sysSync},
 		step{call: sysReboot, args: []any{rebootMagic1, rebootMagic2, rebootPowerOff}},
 		// Where the machine cannot be powered off, the end of the first process
