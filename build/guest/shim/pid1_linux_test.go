@@ -33,7 +33,7 @@ type scene struct {
 	Emulator string // path in Root of a program to run /init with, "" for none
 	Closed   bool   // descriptors 0, 1 and 2 are not open
 	Stderr   bool   // in /stderr, else it is the test's own pipe
-	Capture  string // "mount": devtmpfs is mounted; "folder": /dev is a folder; in both /console and /kmsg are under the device's names
+	Capture  string // "mount": /dev and /sys are mounted; "folder": /dev is a folder; in both /console and /kmsg are under the device's names
 	Deny     []deny
 
 	ParentPIDNamespace string
@@ -114,8 +114,12 @@ func capture(s scene) error {
 	case "":
 		return nil
 	case "mount":
-		if err := unix.Mount("devtmpfs", dev, "devtmpfs", unix.MS_NOSUID, ""); err != nil {
-			return fmt.Errorf("mounting devtmpfs: %w", err)
+		const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+		if err := errors.Join(
+			unix.Mount("devtmpfs", dev, "devtmpfs", unix.MS_NOSUID, ""),
+			unix.Mount("sysfs", filepath.Join(s.Root, "sys"), "sysfs", flags, ""),
+		); err != nil {
+			return fmt.Errorf("mounting: %w", err)
 		}
 	}
 	for _, name := range []string{"console", "kmsg"} {
@@ -420,6 +424,8 @@ func TestArgumentsAndEnvironmentArePassedOn(t *testing.T) {
 	})
 }
 
+// Of the filesystems, devtmpfs and sysfs are one for the whole machine, which a mount point has
+// once; each mount of the others is a new one.
 func TestFilesystemsThatAreMountedAlreadyAreFine(t *testing.T) {
 	onEach(t, func(t *testing.T, arch string) {
 		root := newRoot(t, arch)
