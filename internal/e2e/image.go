@@ -26,6 +26,8 @@ type Kind struct {
 var (
 	// Demo is a base with nginx and nothing else.
 	Demo = Kind{Name: "demo", Bare: true}
+	// Flask is Demo with Python and Flask.
+	Flask = Kind{Name: "flask", Packages: [][]string{{"python3-flask"}}, Bare: true}
 	// Real is what the tests compare: a base with nginx and everything awkward.
 	Real = Kind{Name: "real", Awkward: true}
 	// Small is about 0.35 GB when unpacked.
@@ -43,7 +45,7 @@ var (
 )
 
 // Kinds are all recipes.
-var Kinds = []Kind{Demo, Real, Small, Big, Huge}
+var Kinds = []Kind{Demo, Flask, Real, Small, Big, Huge}
 
 // A Layout is a made image.
 type Layout struct {

@@ -129,4 +129,3 @@ func TestInitramfsOfARealImageMatchesUmoci(t *testing.T) {
 		t.Errorf("busybox took the image's own sh: %+v", f)
 	}
 }
-

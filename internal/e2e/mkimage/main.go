@@ -51,5 +51,5 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	return fmt.Errorf("unknown kind %q; one of demo, real, small, big, huge", flag.Arg(0))
+	return fmt.Errorf("unknown kind %q; one of demo, flask, real, small, big, huge", flag.Arg(0))
 }
