@@ -13,9 +13,9 @@ import (
 // Limits. A file that exceeds one is a *FormatError, sections aside, of which the
 // first ones count.
 const (
-	MaxDynamic  = 4096    // entries of the dynamic section
-	MaxNeeded   = 1024    // DT_NEEDED entries
-	MaxString   = 4095    // bytes in a name, which is PATH_MAX less its NUL
+	MaxDynamic  = 4096     // entries of the dynamic section
+	MaxNeeded   = 1024     // DT_NEEDED entries
+	MaxString   = 4095     // bytes in a name, which is PATH_MAX less its NUL
 	MaxPath     = 64 << 10 // bytes in DT_RPATH or DT_RUNPATH
 	MaxSections = 4096
 

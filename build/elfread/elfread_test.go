@@ -50,8 +50,10 @@ func TestRead(t *testing.T) {
 		"rpath, hidden": with(func(s *elftest.Spec) { s.Rpath = "/a:/b" }),
 		"32 bits":       with(func(s *elftest.Spec) { s.Class, s.Machine = elf.ELFCLASS32, elf.EM_386 }),
 		"big-endian":    with(func(s *elftest.Spec) { s.Data, s.Machine = elf.ELFDATA2MSB, elf.EM_S390 }),
-		"long names":    with(func(s *elftest.Spec) { s.Soname, s.Runpath = strings.Repeat("n", MaxString), strings.Repeat("p", MaxPath) }),
-		"many":          with(func(s *elftest.Spec) { s.Needed = slices.Repeat([]string{"l"}, MaxNeeded) }),
+		"long names": with(func(s *elftest.Spec) {
+			s.Soname, s.Runpath = strings.Repeat("n", MaxString), strings.Repeat("p", MaxPath)
+		}),
+		"many": with(func(s *elftest.Spec) { s.Needed = slices.Repeat([]string{"l"}, MaxNeeded) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := elftest.Make(s)
