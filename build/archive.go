@@ -78,7 +78,7 @@ func (a *archive) write(ctx context.Context, t *tree.Tree, _ string) (Artifact, 
 		return Artifact{}, err
 	}
 	b.detail("%d entries, %d bytes, %d before compression", st.Entries, st.Size, st.Unpacked)
-	if err := b.checkSize(st.Size); err != nil {
+	if err := b.checkSize(st.Size, 0); err != nil {
 		return Artifact{}, err
 	}
 	if err := a.out.Sync(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/volant/fledge-action/build/fetch"
 	"github.com/volant/fledge-action/build/image"
 	"github.com/volant/fledge-action/build/layer"
+	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/outfile"
 )
@@ -219,7 +220,10 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.checkProgram(d, t); err != nil {
+	if err := b.checkGuest(ctx, d, t); err != nil {
+		return nil, err
+	}
+	if b.result.Size, err = size.Measure(ctx, t); err != nil {
 		return nil, err
 	}
 	artifact, err := m.write(ctx, t, mapped.Digest)
@@ -234,6 +238,10 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	}
 	r := &b.result
 	r.Artifact, r.Materials = artifact, b.materials(mapped)
+	r.Size.Artifact, r.Size.Download = artifact.Size, artifact.Size
+	if r.Filesystem != nil {
+		r.Size.Empty = r.Filesystem.Free
+	}
 	r.ManifestPath = b.manifestPath()
 	r.Manifest, r.Epoch, r.Tree = d.Manifest, b.epoch, t
 	return r, nil

@@ -2,6 +2,8 @@ package build
 
 import (
 	"archive/tar"
+	"debug/elf"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,6 +16,7 @@ import (
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/ocitest"
 )
@@ -23,8 +26,12 @@ import (
 func project(t *testing.T, spec ocitest.Spec, toml string) Request {
 	t.Helper()
 	dir := t.TempDir()
+	machine := elf.EM_X86_64
+	if spec.Platform == "linux/arm64" {
+		machine = elf.EM_AARCH64
+	}
 	spec.Layers = append(spec.Layers, ocitest.Layer{Entries: []ocitest.Entry{
-		{Header: tar.Header{Name: "app", Mode: 0o755}, Body: "#!/bin/sh\n"},
+		{Header: tar.Header{Name: "app", Mode: 0o755}, Body: string(elftest.Make(elftest.Spec{Machine: machine}))},
 		{Header: tar.Header{Name: "bin", Typeflag: tar.TypeSymlink, Linkname: "usr/bin"}},
 		{Header: tar.Header{Name: "usr/bin/", Typeflag: tar.TypeDir, Mode: 0o755}},
 		ocitest.File("etc/data", "old data"),
@@ -112,11 +119,74 @@ func TestMaxSize(t *testing.T) {
 	}
 	r := project(t, ocitest.Spec{}, toml+"40\n")
 	_, err := Build(t.Context(), r)
-	if err == nil || !strings.Contains(err.Error(), "build.max_size_mb = 40") {
+	if err == nil || !strings.Contains(err.Error(), `build.max_size_mb = 40 allows; free space takes 41.2 MiB, "/" 0.0 MiB`) {
 		t.Errorf("an artifact over the limit: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(r.WorkDir, "layout.img")); err == nil {
 		t.Error("the artifact is there all the same")
+	}
+}
+
+// unbootable is an image whose program lacks a library and whose agent's way is
+// blocked, built with a workdir that is not there.
+func unbootable(t *testing.T) Request {
+	return project(t, ocitest.Spec{Layers: []ocitest.Layer{{Entries: []ocitest.Entry{
+		{Header: tar.Header{Name: "prog", Mode: 0o755}, Body: string(elftest.Dynamic("/lib/ld-musl-x86_64.so.1", "libz.so.1"))},
+		{Header: tar.Header{Name: "lib/ld-musl-x86_64.so.1", Mode: 0o755}, Body: string(elftest.Program())},
+		{Header: tar.Header{Name: "usr/local", Typeflag: tar.TypeSymlink, Linkname: "/opt"}},
+	}}}}, noAgent+"[workload]\nworkdir = \"/nope\"\nentrypoint = [\"/prog\"]\n")
+}
+
+func TestWhatCannotBootIsRefusedAllAtOnce(t *testing.T) {
+	r := unbootable(t)
+	_, err := Build(t.Context(), r)
+	var all config.Errors
+	if !errors.As(err, &all) || len(all) != 3 {
+		t.Fatalf("error %v, want 3 of config.Errors", err)
+	}
+	for i, want := range []struct {
+		line int
+		text string
+	}{
+		{4, `"/usr/local" is a symbolic link to "/opt"`},
+		{8, `"/nope" is not in the artifact; name a folder of the artifact`},
+		{9, `"/prog" needs "libz.so.1", which is not in the artifact; install the package`},
+	} {
+		if all[i].Line != want.line || !strings.Contains(all[i].Message, want.text) {
+			t.Errorf("error %d: %v, want line %d and %q", i, all[i], want.line, want.text)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(r.WorkDir, "*.img")); len(left) > 0 {
+		t.Errorf("%q is there all the same", left)
+	}
+}
+
+func TestWhatCannotBootIsBuiltWhenAllowed(t *testing.T) {
+	r := unbootable(t)
+	r.AllowUnbootable = true
+	result, err := Build(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := 0
+	for _, w := range result.Warnings {
+		if strings.HasSuffix(w, "(built all the same: unbootable artifacts are allowed)") {
+			said++
+		}
+	}
+	if said != 3 {
+		t.Errorf("warnings %q, want 3 of what does not boot", result.Warnings)
+	}
+}
+
+func TestSizeOfTheResult(t *testing.T) {
+	result, err := Build(t.Context(), project(t, ocitest.Spec{}, noAgent))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := result.Size
+	if s.Artifact != result.Artifact.Size || s.Download != s.Artifact || s.Empty != result.Filesystem.Free || s.Content == 0 || len(s.Directories) == 0 {
+		t.Errorf("size %+v of artifact %+v", s, result.Artifact)
 	}
 }
 

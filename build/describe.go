@@ -3,7 +3,6 @@ package build
 import (
 	"cmp"
 	"crypto/sha256"
-	"fmt"
 	"path"
 	"path/filepath"
 	"strings"
@@ -61,7 +60,14 @@ func (b *builder) draft(t *tree.Tree) (*config.Draft, error) {
 }
 
 // executable tells whether a name leads to a regular file that may be executed.
-func executable(t *tree.Tree, name string) bool { return whatIs(t, name) == isProgram }
+func executable(t *tree.Tree, name string) bool {
+	at, err := t.Resolve(name, true)
+	if err != nil {
+		return false
+	}
+	n, err := t.Lookup(at)
+	return err == nil && n.Mode.IsRegular() && n.Mode&0o111 != 0
+}
 
 // defaultName is the name of an initramfs plugin that nothing names.
 const defaultName = "plugin"
@@ -78,48 +84,4 @@ func (b *builder) locate(m *manifest.Manifest, url, digest string) {
 		return
 	}
 	m.Rootfs = &manifest.Rootfs{URL: url, Checksum: digest, Format: "raw"}
-}
-
-// checkProgram refuses a workload that cannot start: Volant would boot the VM and
-// halt it.
-func (b *builder) checkProgram(d *config.Draft, t *tree.Tree) error {
-	w := d.Manifest.Workload
-	if program := w.Entrypoint[0]; !executable(t, program) {
-		return d.Explain(manifest.Problem{
-			Key: "workload.entrypoint[0]", Message: fmt.Sprintf("%q %s", program, whatIs(t, program)),
-			Fix: "name a program of the artifact; files mapped below /bin, /usr/bin and /usr/local/bin are executable",
-		})
-	}
-	if dir := w.Workdir; dir != "" && whatIs(t, dir) != isFolder {
-		return d.Explain(manifest.Problem{
-			Key: "workload.workdir", Message: fmt.Sprintf("%q %s", dir, whatIs(t, dir)), Fix: "name a folder of the artifact",
-		})
-	}
-	return nil
-}
-
-// What whatIs says of what a workload can use.
-const (
-	isProgram = "is a program"
-	isFolder  = "is a folder"
-)
-
-// whatIs says what a name leads to in the tree.
-func whatIs(t *tree.Tree, name string) string {
-	at, err := t.Resolve(name, true)
-	if err != nil {
-		return "cannot be reached: " + err.Error()
-	}
-	n, err := t.Lookup(at)
-	switch {
-	case err != nil:
-		return "is not in the artifact"
-	case n.Mode.IsDir():
-		return isFolder
-	case !n.Mode.IsRegular():
-		return "is no regular file"
-	case n.Mode&0o111 == 0:
-		return fmt.Sprintf("is not executable (mode %04o)", n.Mode.Perm())
-	}
-	return isProgram
 }

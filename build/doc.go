@@ -8,6 +8,8 @@
 //	layer    layers → tree.Tree, contents into the writer
 //	guest    the agent → tree
 //	mapping  the project's files → tree
+//	preflight tree → what keeps it from booting
+//	size     tree → where its bytes are
 //	ext4     tree → filesystem image
 //
 // # Determinism

@@ -43,11 +43,6 @@ func (b *builder) addFiles(ctx context.Context, m medium, t *tree.Tree) (mapping
 			return mapping.Report{}, err
 		}
 	}
-	if b.Config.Strategy == config.OCIRootfs {
-		if err := guest.CheckBootCopy(t); err != nil {
-			b.warn(err.Error())
-		}
-	}
 	return report, nil
 }
 

@@ -14,6 +14,11 @@ import (
 // the root filesystem at each boot, and a boot fails when it does not fit.
 const minFree = 16 << 20
 
+// freeBytes is the space that the filesystem leaves for files.
+func (b *builder) freeBytes() int64 {
+	return max(int64(b.Config.Filesystem.SizeBufferMB)<<20, minFree)
+}
+
 // rootfs is the medium of strategy oci_rootfs: contents go to their final place in
 // the image at once.
 type rootfs struct {
@@ -32,7 +37,7 @@ func (r *rootfs) write(ctx context.Context, t *tree.Tree, mapped string) (Artifa
 	id := b.identity(mapped)
 	st, err := r.Finish(ctx, t, ext4.Options{
 		UUID: uuid(id[:16]), HashSeed: uuid(id[16:]), Epoch: b.epoch,
-		FreeBytes:    max(int64(fs.SizeBufferMB)<<20, minFree),
+		FreeBytes:    b.freeBytes(),
 		JournalBytes: int64(fs.JournalMB) << 20,
 		Warn:         b.warn,
 	})
@@ -40,7 +45,7 @@ func (r *rootfs) write(ctx context.Context, t *tree.Tree, mapped string) (Artifa
 		return Artifact{}, err
 	}
 	b.detail("%d inodes, %d bytes, %d of them free", st.Inodes, st.Size, st.Free)
-	if err := b.checkSize(st.Size); err != nil {
+	if err := b.checkSize(st.Size, st.Free); err != nil {
 		return Artifact{}, err
 	}
 	if fs.Preallocate {

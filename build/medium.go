@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/ext4"
@@ -36,12 +37,31 @@ func (b *builder) extension() string {
 	return ".img"
 }
 
-// checkSize holds the artifact against build.max_size_mb.
-func (b *builder) checkSize(size int64) error {
+// checkSize holds the artifact against build.max_size_mb. empty is what of it is
+// free space.
+func (b *builder) checkSize(size, empty int64) error {
 	if limit := int64(b.Config.Build.MaxSizeMB) << 20; limit > 0 && size > limit {
-		return fmt.Errorf("the artifact has %d bytes, more than build.max_size_mb = %d allows", size, b.Config.Build.MaxSizeMB)
+		return fmt.Errorf("the artifact has %d bytes, more than build.max_size_mb = %d allows; %s", size, b.Config.Build.MaxSizeMB, b.largest(empty))
 	}
 	return nil
+}
+
+// largest says where the bytes of an artifact that is too large are.
+func (b *builder) largest(empty int64) string {
+	mib := func(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+	var parts []string
+	if empty > 0 {
+		parts = append(parts, "free space takes "+mib(empty))
+	}
+	dirs := b.result.Size.Directories
+	for _, d := range dirs[:min(len(dirs), 3)] {
+		parts = append(parts, fmt.Sprintf("%q %s", d.Path, mib(d.Bytes)))
+	}
+	text := strings.Join(parts, ", ")
+	if s := b.result.Size.Strippable; s >= 1<<20 {
+		text += "; strip -s on programs and libraries would save " + mib(s)
+	}
+	return text
 }
 
 func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }

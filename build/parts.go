@@ -108,12 +108,7 @@ func (b *builder) gatherInit(ctx context.Context) error {
 	if init.None {
 		return nil
 	}
-	next := guest.AgentPath
-	switch {
-	case path.IsAbs(init.Path):
-		next = path.Clean(init.Path)
-	case init.Path != "":
-		next = config.ProjectInit
+	if b.projectInit() {
 		f, err := guest.ReadInit(ctx, b.root, init.Path)
 		if err != nil {
 			return b.Config.Errorf("init.path", "%v", err)
@@ -124,11 +119,29 @@ func (b *builder) gatherInit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.parts.shim, err = shim.Binary(arch, next)
+	b.parts.shim, err = shim.Binary(arch, b.next())
 	if err != nil {
 		return b.Config.Errorf("source.platform", "%v", err)
 	}
 	return nil
+}
+
+// projectInit tells whether the init is a file of the project.
+func (b *builder) projectInit() bool {
+	p := b.Config.Init.Path
+	return p != "" && !path.IsAbs(p)
+}
+
+// next is what fledge's init starts.
+func (b *builder) next() string {
+	switch p := b.Config.Init.Path; {
+	case p == "":
+		return guest.AgentPath
+	case b.projectInit():
+		return config.ProjectInit
+	default:
+		return path.Clean(p)
+	}
 }
 
 // install puts the parts into the tree, under what is mapped.

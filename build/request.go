@@ -10,6 +10,7 @@ import (
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/ext4"
 	"github.com/volant/fledge-action/build/initramfs"
+	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/manifest"
 )
@@ -41,6 +42,10 @@ type Request struct {
 	Token      string            // for the GitHub API; "" asks anonymously
 	DockerHost string            // for docker-daemon: images
 	TempDir    string            // for spooled archives; "" is the system's
+
+	// AllowUnbootable makes warnings of what keeps the artifact from booting, or its
+	// workload from starting.
+	AllowUnbootable bool
 
 	Report func(Event) // may be nil; called from several goroutines
 }
@@ -87,6 +92,7 @@ type Result struct {
 	Epoch        time.Time
 	Filesystem   *ext4.Stats      // of an ext4 image, else nil
 	Archive      *initramfs.Stats // of an initramfs, else nil
+	Size         *size.Report     // where the artifact's bytes are
 	Warnings     []string
 	Tree         *tree.Tree // contents can be opened until the artifact is replaced
 }

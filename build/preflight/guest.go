@@ -41,7 +41,7 @@ func (c *checker) mounts() []string {
 // rootfs checks what Volant's agent and network make of a root filesystem.
 func (c *checker) rootfs() error {
 	if err := guest.CheckBootCopy(c.Tree); err != nil {
-		c.add(Finding{Key: "source.image", Path: "/usr/local/bin", Message: err.Error(), Fix: "change it in the image", Fatal: true})
+		c.add(Finding{Key: "source.image", Path: "/usr/local/bin", Message: err.Error(), Fix: "change that in the image", Fatal: true})
 	}
 	if c.Free < minFree {
 		c.add(Finding{

@@ -20,7 +20,7 @@ const (
 	MaxPrograms  = 20000 // programs of an initramfs that are looked at
 
 	maxWork = 512 << 10 // names looked up, and 4 KiB pieces of text searched
-	maxKept = 32 << 20 // bytes of names kept from ELF files
+	maxKept = 32 << 20  // bytes of names kept from ELF files
 )
 
 // Medium is what the guest boots from.

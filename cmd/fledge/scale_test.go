@@ -26,7 +26,7 @@ func TestScale(t *testing.T) {
 	spec := ocitest.Spec{Layers: []ocitest.Layer{{Tar: manyFiles(t)}, {Tar: sparseFile(t), Compression: ocitest.Zstd}}}
 	for i := len(spec.Layers); i < 127; i++ {
 		spec.Layers = append(spec.Layers, ocitest.Layer{Entries: []ocitest.Entry{
-			{Header: tar.Header{Name: fmt.Sprintf("layer-%d", i%5), Mode: 0o755}, Body: fmt.Sprint(i)},
+			{Header: tar.Header{Name: fmt.Sprintf("layer-%d", i%5), Mode: 0o755}, Body: string(executable()) + fmt.Sprint(i)},
 			ocitest.File(fmt.Sprintf("large/.wh.%06d", i), ""),
 		}})
 	}

@@ -14,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/ocitest"
 )
 
@@ -25,8 +26,9 @@ func TestMain(m *testing.M) {
 //
 //	image DIR [plain]      an OCI layout of a small nginx; plain has no ENTRYPOINT, PORT or USER
 //	registry               a loopback registry with nginx:1.27, its address in $REGISTRY
-//	elf FILE               an executable for amd64 that stands for the agent
 //	busybox FILE           one with a busybox's list of applets, its sum in $BUSYBOX_SHA256
+//	elf FILE [LIBRARY...]  an executable for amd64, static or with musl's loader and the libraries
+//	loader FILE            what stands for musl's loader
 //	same FILE FILE         fails unless both have the same bytes
 //	differ FILE FILE       fails if they have
 func TestScript(t *testing.T) {
@@ -45,14 +47,19 @@ func TestScript(t *testing.T) {
 			"registry": scriptRegistry,
 			"elf":      scriptELF,
 			"busybox":  scriptBusybox,
+			"loader":   scriptLoader,
 			"same":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
 			"differ":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
 		},
 	})
 }
 
-// nginx is a small image that looks like the real one.
-func nginx(t testing.TB, plain bool) *ocitest.Image {
+// resolv names a name server, without which a build warns.
+var resolv = ocitest.File("etc/resolv.conf", "nameserver 192.0.2.1\n")
+
+// nginx is a small image that looks like the real one, with more entries in a layer of
+// their own.
+func nginx(t testing.TB, plain bool, more ...ocitest.Entry) *ocitest.Image {
 	spec := ocitest.Spec{
 		Created: time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC),
 		Layers: []ocitest.Layer{
@@ -65,6 +72,9 @@ func nginx(t testing.TB, plain bool) *ocitest.Image {
 			}},
 			{Compression: ocitest.Zstd, Entries: []ocitest.Entry{ocitest.File("usr/share/nginx/html/index.html", "welcome\n")}},
 		},
+	}
+	if len(more) > 0 {
+		spec.Layers = append(spec.Layers, ocitest.Layer{Entries: more})
 	}
 	if !plain {
 		spec.Config = v1.Config{
@@ -91,17 +101,25 @@ func executable() []byte {
 func scriptT(ts *testscript.TestScript) *testing.T { return ts.Value("t").(*testing.T) }
 
 func scriptImage(ts *testscript.TestScript, _ bool, args []string) {
-	ocitest.Layout(scriptT(ts), ts.MkAbs(args[0]), map[string]*ocitest.Image{"1.27": nginx(scriptT(ts), len(args) > 1)})
+	ocitest.Layout(scriptT(ts), ts.MkAbs(args[0]), map[string]*ocitest.Image{"1.27": nginx(scriptT(ts), len(args) > 1, resolv)})
 }
 
 func scriptRegistry(ts *testscript.TestScript, _ bool, _ []string) {
 	r := ocitest.NewRegistry(scriptT(ts))
-	r.Push(scriptT(ts), "library/nginx:1.27", nginx(scriptT(ts), false))
+	r.Push(scriptT(ts), "library/nginx:1.27", nginx(scriptT(ts), false, resolv))
 	ts.Setenv("REGISTRY", r.Host)
 }
 
 func scriptELF(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), executable(), 0o644))
+	program := executable()
+	if len(args) > 1 {
+		program = elftest.Dynamic("/lib/ld-musl-x86_64.so.1", args[1:]...)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), program, 0o644))
+}
+
+func scriptLoader(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), elftest.Make(elftest.Spec{Type: elf.ET_DYN, Soname: "libc.musl-x86_64.so.1", Debug: 2 << 20}), 0o755))
 }
 
 // busybox stands for one: an executable with a list of applets.

@@ -16,12 +16,13 @@ import (
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/manifest"
 )
 
 type buildFlags struct {
 	config, manifest, output, url, cacheDir string
-	verbose, quiet, json                    bool
+	verbose, quiet, json, unbootable        bool
 }
 
 func (p *Program) buildCommand() *cobra.Command {
@@ -51,7 +52,8 @@ Environment:
 	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
 	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path (default [plugin] url, else the artifact's path)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps downloads, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step")
+	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step, and where the artifact's bytes are")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show warnings and errors only")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
 	return cmd
@@ -86,11 +88,14 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	result, err := build.Build(cmd.Context(), build.Request{
 		Config: cfg, Template: template, Output: f.output, WorkDir: p.WorkDir, URL: f.url, Epoch: epoch,
 		Cache: store, Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"),
-		Report: report.event,
+		AllowUnbootable: f.unbootable, Report: report.event,
 	})
 	report.end(err == nil)
 	if err != nil {
 		return err
+	}
+	if f.verbose {
+		sizeTable(p.Stderr, result.Size)
 	}
 	if f.json {
 		return printed(p.printJSON(result))
@@ -169,7 +174,7 @@ func (p *Program) cacheDir(flag string) string {
 // nextSteps says what to do with the result.
 func (p *Program) nextSteps(r *build.Result) {
 	m := r.Manifest
-	fmt.Fprintf(p.Stderr, "\n%s  %s\n\n", printable(filepath.Base(r.Artifact.Path)), size(r.Artifact.Size))
+	fmt.Fprintf(p.Stderr, "\n%s  %s\n\n", printable(filepath.Base(r.Artifact.Path)), bytesText(r.Artifact.Size))
 	fmt.Fprintf(p.Stderr, "  volar plugins install --manifest %s\n", shellWord(r.ManifestPath))
 	fmt.Fprintf(p.Stderr, "  volar vms create NAME --plugin %s --cpu %d --memory %d\n\n", shellWord(m.Name), m.Resources.CPUCores, m.Resources.MemoryMB)
 }
@@ -190,6 +195,7 @@ type output struct {
 	Materials  []build.Material  `json:"materials"`
 	Filesystem *filesystemOutput `json:"filesystem,omitempty"` // of an ext4 image
 	Archive    *archiveOutput    `json:"archive,omitempty"`    // of an initramfs
+	Size       *size.Report      `json:"size"`
 	Warnings   []string          `json:"warnings"`
 }
 
@@ -219,6 +225,7 @@ func (p *Program) printJSON(r *build.Result) error {
 		Manifest:  manifestOutput{r.ManifestPath, r.Manifest},
 		Epoch:     r.Epoch.Unix(),
 		Materials: r.Materials,
+		Size:      r.Size,
 		Warnings:  append([]string{}, r.Warnings...),
 	}
 	if st := r.Filesystem; st != nil {

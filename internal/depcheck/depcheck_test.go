@@ -24,6 +24,9 @@ var may = map[string][]string{
 	"build/fetch":       {"build/cache"},
 	"build/config":      {"manifest", "github.com/BurntSushi/toml"},
 	"build/layer":       {"build/tree"},
+	"build/elfread":     {"build/tree"},
+	"build/preflight":   {"build/tree", "build/elfread", "build/guest"},
+	"build/size":        {"build/tree", "build/elfread"},
 	"build/mapping":     {"build/tree", "golang.org/x/sys/unix"},
 	"build/guest":       {"build/tree", "build/fetch", "build/mapping/hostfile"},
 	"build/guest/shim":  {},
@@ -37,7 +40,7 @@ var may = map[string][]string{
 }
 
 // testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/facts", "internal/ghtest", "internal/ocitest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/ocitest", "internal/testneed", "internal/vmtest", "examples"}
 
 // banned names functions that bring a hidden input or output into a package, and
 // where they are at home.
