@@ -35,12 +35,13 @@ const (
 	musl
 )
 
-// kindOf tells loaders apart by the file, not by its name: on systems with musl there
+// kindOf tells loaders apart by the file that a link leads to: on systems with musl there
 // is often a link with glibc's name.
 func kindOf(l *object) loaderKind {
 	base, soname := path.Base(l.at), l.file.Soname
 	switch {
-	case strings.HasPrefix(base, "ld-musl-"), strings.HasPrefix(base, "libc.musl-"), strings.HasPrefix(soname, "libc.musl-"):
+	case strings.HasPrefix(base, "ld-musl-"), strings.HasPrefix(base, "libc.musl-"), strings.HasPrefix(soname, "libc.musl-"),
+		base == "libc.so": // glibc's file of that name is a text
 		return musl
 	case len(l.file.Needed) > 0:
 		return unknown
@@ -55,16 +56,23 @@ type resolver struct {
 	*checker
 	kind    loaderKind
 	main    *object
-	env     []string // of LD_LIBRARY_PATH
-	loaded  map[string]bool
+	env     []string        // of LD_LIBRARY_PATH
+	loaded  map[string]bool // names that are found
+	told    map[string]bool // names that are complained of: another library may find them
 	objects []*object
 	nodes   map[*tree.Node]bool
 }
 
 // libraries says which libraries of a program the loader does not find.
 func (c *checker) libraries(name string, at place, f *elfread.File, loader *object) ([]problem, error) {
+	_, problems, err := c.resolve(name, at, f, loader)
+	return problems, err
+}
+
+// resolve loads what a program needs.
+func (c *checker) resolve(name string, at place, f *elfread.File, loader *object) (*resolver, []problem, error) {
 	r := &resolver{
-		checker: c, kind: kindOf(loader), loaded: map[string]bool{}, nodes: map[*tree.Node]bool{},
+		checker: c, kind: kindOf(loader), loaded: map[string]bool{}, told: map[string]bool{}, nodes: map[*tree.Node]bool{},
 		main: &object{path: "/" + at.at, place: at, file: f},
 	}
 	if !secure(at.node) {
@@ -85,19 +93,18 @@ func (c *checker) libraries(name string, at place, f *elfread.File, loader *obje
 			if len(r.objects) > MaxLibraries {
 				p := problemf("nothing, if the artifact is meant to be like this", "%q needs more than %d libraries; the others were not looked at", name, MaxLibraries)
 				p[0].doubtful = true
-				return append(problems, p...), nil
+				return r, append(problems, p...), nil
 			}
-			r.loaded[needed] = true
 			p, err := r.load(name, o, needed)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if problems = append(problems, p...); len(problems) == maxProblems {
-				return problems, nil
+				return r, problems, nil
 			}
 		}
 	}
-	return problems, nil
+	return r, problems, nil
 }
 
 // maxProblems is how many libraries of one program are complained of.
@@ -134,6 +141,11 @@ func (r *resolver) load(name string, o *object, needed string) ([]problem, error
 	if err != nil {
 		return nil, err
 	}
+	r.loaded[needed] = f.exists
+	if !f.exists && r.told[needed] {
+		return nil, nil
+	}
+	r.told[needed] = true
 	chain := fmt.Sprintf("%q needs", name)
 	for _, step := range o.chain() {
 		chain += fmt.Sprintf(" %q, which needs", step)
