@@ -8,8 +8,9 @@ packages=(
   debootstrap             # a real Debian root to build from
   e2fsprogs attr acl      # e2fsck, debugfs, resize2fs; xattrs
   qemu-system-x86 seabios ipxe-qemu # boots plugins
-  binutils binutils-aarch64-linux-gnu # assemble the init shim again
+  binutils binutils-aarch64-linux-gnu # assemble the init shim again; strip, ld, readelf
   qemu-user-static        # runs it for arm64
+  musl                    # another C library's loader
   cpio libarchive-tools zstd busybox-static tar
   mount util-linux shellcheck
 )

@@ -114,7 +114,7 @@ type Archive struct {
 
 // Build bounds the build.
 type Build struct {
-	MaxSizeMB int `toml:"max_size_mb" min:"1" max:"16777216" fallback:"no limit" doc:"The build fails when the artifact is larger than this many MB."`
+	MaxSizeMB int `toml:"max_size_mb" min:"1" max:"16777216" fallback:"no limit" doc:"The build fails when the artifact is larger than this many MB, and names the largest folders."`
 }
 
 // Load reads the configuration at path: a file, or a folder with a [FileName].

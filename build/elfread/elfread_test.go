@@ -198,6 +198,19 @@ func TestSections(t *testing.T) {
 	}
 }
 
+func TestSectionsAreLimited(t *testing.T) {
+	for _, n := range []int{MaxSections, MaxSections + 1} {
+		b := elftest.Make(elftest.Spec{Debug: 1})
+		binary.LittleEndian.PutUint64(b[40:], uint64(len(b)))
+		binary.LittleEndian.PutUint16(b[60:], uint16(n))
+		b = append(b, make([]byte, 64*n)...)
+		_, got, err := Sections(blob(b))
+		if err != nil || len(got) != MaxSections {
+			t.Errorf("%d sections: %d, %v", n, len(got), err)
+		}
+	}
+}
+
 // What debug/elf says of the machine's own programs is what Read says.
 func TestReadAgreesWithDebugELF(t *testing.T) {
 	files, _ := filepath.Glob("/usr/bin/*")

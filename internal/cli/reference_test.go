@@ -33,6 +33,7 @@ goes to standard error: a progress bar on a terminal, one line a stage elsewhere
 | ` + "`epoch`" + ` | seconds since 1970, see [reproducibility](reproducibility.md) |
 | ` + "`materials`" + ` | what was read: ` + "`name`, `uri`, `digest`" + ` of image (index or manifest; what to write behind ` + "`@`" + `), image config, agent, mappings |
 | ` + "`filesystem`" + ` | ` + "`free` and `journal` in bytes, `inodes`, `free_inodes`" + ` |
+| ` + "`size`" + ` | in bytes: ` + "`artifact`, `download`" + ` (fetched at each start of a VM), ` + "`empty`" + ` (free space), ` + "`content`" + ` (all files), ` + "`strippable`" + `; numbers of ` + "`files`" + ` and ` + "`entries`" + `; ` + "`directories`, `largest`" + ` files, ` + "`unstripped`" + ` programs and libraries with what strip ` + "`saves`" + `, ten each at most, and ` + "`unstripped_not_named`" + `; see [preflight](preflight.md#where-the-bytes-are) |
 | ` + "`warnings`" + ` | list of messages |
 
 ` + "`fledge validate --json`" + ` prints ` + "`config`" + `, the file's name, ` + "`strategy`" + ` and ` + "`warnings`" + `. These keys stay; others may come.

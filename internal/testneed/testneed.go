@@ -6,7 +6,8 @@
 //
 // The names of needs are the programs' names, plus "root" (uid 0), "loop" (loop
 // devices can be mounted), "xattrs" (the temporary folder takes them), "data"
-// (FLEDGE_TEST_DATA names a folder with the published schemas), "kernel" (a guest
+// (FLEDGE_TEST_DATA names a folder with the published schemas), "glibc" and "musl" (a
+// dynamic loader of theirs), "kernel" (a guest
 // kernel for QEMU) and "fledge" (cmd/fledge can be built).
 package testneed
 
