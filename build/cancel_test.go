@@ -19,6 +19,7 @@ import (
 
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/ocitest"
 )
 
@@ -72,6 +73,7 @@ func TestCancelAnywhereLeavesNothing(t *testing.T) {
 		x = x*1664525 + 1013904223
 		body[i] = byte(x >> 24)
 	}
+	copy(body, elftest.Program()) // so that it can be the image's program
 	im := ocitest.Build(t, ocitest.Spec{
 		Config: v1.Config{Entrypoint: []string{"/app"}},
 		Layers: []ocitest.Layer{

@@ -70,10 +70,14 @@ func TestAppletsOfMadeUpBinaries(t *testing.T) {
 		{"the first name may follow any byte", code + table(few...) + code, "bin/[ bin/[[ bin/ash bin/cat bin/ls bin/sh"},
 		{"upper case before the table", "\x00BIN\x00" + table(few...), "bin/[ bin/[[ bin/ash bin/cat bin/ls bin/sh"},
 		{"a shorter list elsewhere", "\x00" + table("cat", "ls", "sh") + code + "\x00" + table(few...), "bin/[ bin/[[ bin/ash bin/cat bin/ls bin/sh"},
-		{"with folders", folders(many, map[string]byte{"init": 2, "linuxrc": 0}) + code + "\x00" + table(many...),
-			"bin/ash usr/bin/awk bin/cat usr/sbin/chroot sbin/init linuxrc bin/ls bin/mount sbin/reboot bin/sh usr/bin/wc"},
-		{"folders that disagree", folders(many, map[string]byte{"init": 2}) + code + folders(many, map[string]byte{"init": 1}) + "\x00" + table(many...),
-			"bin/ash bin/awk bin/cat bin/chroot bin/init bin/linuxrc bin/ls bin/mount bin/reboot bin/sh bin/wc"},
+		{
+			"with folders", folders(many, map[string]byte{"init": 2, "linuxrc": 0}) + code + "\x00" + table(many...),
+			"bin/ash usr/bin/awk bin/cat usr/sbin/chroot sbin/init linuxrc bin/ls bin/mount sbin/reboot bin/sh usr/bin/wc",
+		},
+		{
+			"folders that disagree", folders(many, map[string]byte{"init": 2}) + code + folders(many, map[string]byte{"init": 1}) + "\x00" + table(many...),
+			"bin/ash bin/awk bin/cat bin/chroot bin/init bin/linuxrc bin/ls bin/mount bin/reboot bin/sh bin/wc",
+		},
 		{"the table begins where the order does", "\x00" + table("cat", "ash", "ls", "sh"), "bin/ash bin/ls bin/sh"},
 		{"out of order", "\x00" + table("cat", "ls", "kill", "sh"), ""},
 		{"no end", "\x00" + strings.TrimRight(table(few...), "\x00"), ""},

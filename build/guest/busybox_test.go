@@ -120,8 +120,10 @@ func TestBusyboxHasALimit(t *testing.T) {
 func TestACancelledBusyboxTriesNoMirror(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := ResolveBusybox(ctx, BusyboxRequest{URL: "https://127.0.0.1:1/x", Mirrors: []string{"tools/busybox"}, SHA256: sum(usual), Arch: "amd64",
-		Root: root(t, map[string]string{"tools/busybox": string(usual)}), Fetch: client(t)})
+	_, err := ResolveBusybox(ctx, BusyboxRequest{
+		URL: "https://127.0.0.1:1/x", Mirrors: []string{"tools/busybox"}, SHA256: sum(usual), Arch: "amd64",
+		Root: root(t, map[string]string{"tools/busybox": string(usual)}), Fetch: client(t),
+	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -181,10 +183,14 @@ func TestBusyboxLinksNeverTakeANameThatIsThere(t *testing.T) {
 		want    string
 	}{
 		{"an empty tree", func(*tree.Tree) {}, "bin/[->busybox bin/[[->busybox bin/ash->busybox bin/busybox bin/cat->busybox bin/ls->busybox bin/ping->busybox bin/sh->busybox"},
-		{"a program of the same name", func(tr *tree.Tree) { put(t, tr, "bin/ls", program("ls")) },
-			"bin/[->busybox bin/[[->busybox bin/ash->busybox bin/busybox bin/cat->busybox bin/ls bin/ping->busybox bin/sh->busybox"},
-		{"a program in another folder", func(tr *tree.Tree) { put(t, tr, "usr/sbin/ping", program("ping")) },
-			"bin/[->busybox bin/[[->busybox bin/ash->busybox bin/busybox bin/cat->busybox bin/ls->busybox bin/sh->busybox usr/sbin/ping"},
+		{
+			"a program of the same name", func(tr *tree.Tree) { put(t, tr, "bin/ls", program("ls")) },
+			"bin/[->busybox bin/[[->busybox bin/ash->busybox bin/busybox bin/cat->busybox bin/ls bin/ping->busybox bin/sh->busybox",
+		},
+		{
+			"a program in another folder", func(tr *tree.Tree) { put(t, tr, "usr/sbin/ping", program("ping")) },
+			"bin/[->busybox bin/[[->busybox bin/ash->busybox bin/busybox bin/cat->busybox bin/ls->busybox bin/sh->busybox usr/sbin/ping",
+		},
 		{"a merged /usr", func(tr *tree.Tree) {
 			put(t, tr, "usr/bin/sh", program("dash"))
 			put(t, tr, "bin", linkTo("usr/bin"))

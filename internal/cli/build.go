@@ -16,7 +16,7 @@ import (
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
-	"github.com/volant/fledge-action/build/size"
+	buildsize "github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/manifest"
 )
 
@@ -174,7 +174,7 @@ func (p *Program) cacheDir(flag string) string {
 // nextSteps says what to do with the result.
 func (p *Program) nextSteps(r *build.Result) {
 	m := r.Manifest
-	fmt.Fprintf(p.Stderr, "\n%s  %s\n\n", printable(filepath.Base(r.Artifact.Path)), bytesText(r.Artifact.Size))
+	fmt.Fprintf(p.Stderr, "\n%s  %s\n\n", printable(filepath.Base(r.Artifact.Path)), size(r.Artifact.Size))
 	fmt.Fprintf(p.Stderr, "  volar plugins install --manifest %s\n", shellWord(r.ManifestPath))
 	fmt.Fprintf(p.Stderr, "  volar vms create NAME --plugin %s --cpu %d --memory %d\n\n", shellWord(m.Name), m.Resources.CPUCores, m.Resources.MemoryMB)
 }
@@ -195,7 +195,7 @@ type output struct {
 	Materials  []build.Material  `json:"materials"`
 	Filesystem *filesystemOutput `json:"filesystem,omitempty"` // of an ext4 image
 	Archive    *archiveOutput    `json:"archive,omitempty"`    // of an initramfs
-	Size       *size.Report      `json:"size"`
+	Size       *buildsize.Report `json:"size"`
 	Warnings   []string          `json:"warnings"`
 }
 

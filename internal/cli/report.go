@@ -100,7 +100,7 @@ func (r *reporter) draw(done, total int64) {
 	if total > 0 {
 		const cells = 24
 		full := int(min(done, total) * cells / total)
-		text = fmt.Sprintf("%s  [%s%s] %s of %s", r.stage, strings.Repeat("=", full), strings.Repeat(" ", cells-full), bytesText(done), bytesText(total))
+		text = fmt.Sprintf("%s  [%s%s] %s of %s", r.stage, strings.Repeat("=", full), strings.Repeat(" ", cells-full), size(done), size(total))
 	}
 	if r.width > 0 && len(text) >= r.width {
 		text = text[:r.width-1]
@@ -110,8 +110,8 @@ func (r *reporter) draw(done, total int64) {
 	r.showing = true
 }
 
-// bytesText shows a number of bytes in the unit people use for it.
-func bytesText(n int64) string {
+// size shows a number of bytes in the unit people use for it.
+func size(n int64) string {
 	switch {
 	case n >= 10<<30:
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))

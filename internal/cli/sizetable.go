@@ -5,17 +5,17 @@ import (
 	"io"
 	"strings"
 
-	"github.com/volant/fledge-action/build/size"
+	buildsize "github.com/volant/fledge-action/build/size"
 )
 
 // sizeTable shows where an artifact's bytes are.
-func sizeTable(w io.Writer, r *size.Report) {
+func sizeTable(w io.Writer, r *buildsize.Report) {
 	line := func(bytes int64, format string, args ...any) {
 		text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\ufffd")
-		fmt.Fprintf(w, "%12s  %s\n", bytesText(bytes), printable(text))
+		fmt.Fprintf(w, "%12s  %s\n", size(bytes), printable(text))
 	}
 	fmt.Fprintln(w)
-	line(r.Download, "fetched at each start of a VM, %s of it free space", bytesText(r.Empty))
+	line(r.Download, "fetched at each start of a VM, %s of it free space", size(r.Empty))
 	line(r.Content, "in %d files", r.Files)
 	for _, d := range r.Directories {
 		line(d.Bytes, "%s", d.Path)
