@@ -28,6 +28,8 @@ func (b *builder) checkGuest(ctx context.Context, d *config.Draft, t *tree.Tree)
 	var fatal config.Errors
 	for _, f := range found {
 		switch e := b.place(d, f); {
+		case f.Note:
+			b.detail("%s", e.Error())
 		case !f.Fatal:
 			b.warn(e.Error())
 		case b.AllowUnbootable:

@@ -57,6 +57,7 @@ type Finding struct {
 	Message string
 	Fix     string // what to do
 	Fatal   bool   // the guest cannot boot, or the workload cannot start
+	Note    bool   // worth knowing, but true of most guests that are well
 }
 
 // errSpent says that the work allowed is done.

@@ -134,8 +134,11 @@ func check(t testing.TB, g Guest) []string {
 	var lines []string
 	for _, f := range found {
 		kind := "warning"
-		if f.Fatal {
+		switch {
+		case f.Fatal:
 			kind = "fatal"
+		case f.Note:
+			kind = "note"
 		}
 		if f.Fix == "" && !strings.HasPrefix(f.Message, "only the first") {
 			t.Errorf("no fix for %q", f.Message)
@@ -417,10 +420,10 @@ func TestRootfs(t *testing.T) {
 			with(root{"usr/local": link("/opt"), "opt/bin": nil}), minFree,
 			`fatal source.image: checking /usr/local/bin, where Volant copies its agent to at boot: "/usr/local" is a symbolic link to "/opt", and an absolute link leads out of the image at that moment; make it relative`,
 		},
-		"no resolv.conf":       {with(root{"etc/resolv.conf": gone{}}), minFree, `warning source.image: "/etc/resolv.conf" is not in the artifact` + none},
-		"empty resolv.conf":    {with(root{"etc/resolv.conf": data("")}), minFree, `warning source.image: "/etc/resolv.conf" names no name server` + none},
-		"only comments":        {with(root{"etc/resolv.conf": data("# nameserver 1.2.3.4\nsearch x\nnameserver\n")}), minFree, `warning source.image: "/etc/resolv.conf" names no name server` + none},
-		"resolv.conf of /run":  {with(root{"etc/resolv.conf": link("../run/systemd/resolve/stub-resolv.conf")}), minFree, `warning source.image: "/etc/resolv.conf" is not there when the workload runs: an empty filesystem is mounted on "/run"` + none},
+		"no resolv.conf":       {with(root{"etc/resolv.conf": gone{}}), minFree, `note source.image: "/etc/resolv.conf" is not in the artifact` + none},
+		"empty resolv.conf":    {with(root{"etc/resolv.conf": data("")}), minFree, `note source.image: "/etc/resolv.conf" names no name server` + none},
+		"only comments":        {with(root{"etc/resolv.conf": data("# nameserver 1.2.3.4\nsearch x\nnameserver\n")}), minFree, `note source.image: "/etc/resolv.conf" names no name server` + none},
+		"resolv.conf of /run":  {with(root{"etc/resolv.conf": link("../run/systemd/resolve/stub-resolv.conf")}), minFree, `note source.image: "/etc/resolv.conf" is not there when the workload runs: an empty filesystem is mounted on "/run"` + none},
 		"resolv.conf of /proc": {with(root{"etc/resolv.conf": link("/proc/net/pnp")}), minFree, ""},
 		"hidden files": {
 			with(root{"run/lock": nil, "run/a/pid": data("1"), "tmp/x": link("y"), "dev/null": &tree.Node{Mode: fs.ModeDevice | fs.ModeCharDevice}, "dev/fd": link("/proc/self/fd"), "dev/odd": data(""), "dev/shm/x": data("")}), minFree,

@@ -92,8 +92,10 @@ busybox_sha256 = "` + fmt.Sprintf("%x", sha256.Sum256(busybox())) + `"
 `,
 	"world.cpio.zst": `version = "1"
 strategy = "initramfs"
+[plugin]
+name = "world"
 [init]
-path = "html/index.html"
+path = "my-init"
 [source]
 image = %q
 busybox = false
@@ -122,6 +124,7 @@ func buildIn(t *testing.T, w world) made {
 	}
 	write(t, dir, "kestrel", string(executable()))
 	write(t, dir, "busybox", string(busybox()))
+	write(t, dir, "my-init", string(executable()))
 	for _, name := range order {
 		write(t, dir, "html/"+name, "page "+name)
 		time.Sleep(20 * time.Millisecond) // so that the witness sees the order
