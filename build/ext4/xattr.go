@@ -16,6 +16,10 @@ const (
 	xattrHeaderSize = 32
 	xattrInBlock    = blockSize - xattrHeaderSize
 	xattrEnd        = 4 // bytes of zeros behind the last entry
+
+	// maxXattrName is XATTR_NAME_MAX, in bytes, the prefix included: on the disk
+	// there is room for more, but no program could ask Linux for it.
+	maxXattrName = 255
 )
 
 // xattrPrefixes are the namespaces ext4 stores as a number. Names without one of
@@ -104,8 +108,8 @@ func (w *Writer) diskXattrs(in *inode) ([]xattr, error) {
 		if strings.IndexByte(x.name, 0) >= 0 {
 			return nil, &LimitError{in.name(), fmt.Sprintf("an xattr name with a NUL byte, %q", full), ""}
 		}
-		if len(x.name) > 255 {
-			return nil, &LimitError{in.name(), fmt.Sprintf("an xattr name of %d bytes, the limit is 255", len(x.name)), ""}
+		if len(full) > maxXattrName {
+			return nil, &LimitError{in.name(), fmt.Sprintf("an xattr name of %d bytes, the limit is %d", len(full), maxXattrName), ""}
 		}
 		if x.index == 2 || x.index == 3 {
 			acl, err := diskACL(x.value)
