@@ -27,7 +27,8 @@
 // The image is as small as its content allows, plus [Options].FreeBytes that root
 // can write. The kernel withholds 2 % of the blocks (16 MiB at most) from
 // everybody for its own needs; that share is added, so that FreeBytes is what a
-// process really gets. One spare inode comes with every 16 KiB of free space.
+// process really gets. One spare inode comes with every 16 KiB of free space, and
+// 64 bytes for its name, so that the space can be had in small files too.
 //
 // # Determinism
 //

@@ -130,6 +130,26 @@ func TestRootCanWriteFreeBytes(t *testing.T) {
 	}
 }
 
+// TestFreeBytesHoldSmallFiles fills the free space with files of as many bytes as
+// come with each spare inode, all in one directory.
+func TestFreeBytesHoldSmallFiles(t *testing.T) {
+	for _, freeMiB := range []int{16, 300} {
+		t.Run(fmt.Sprintf("%d MiB", freeMiB), func(t *testing.T) {
+			img, _ := makeImage(t, awkward(t), Options{JournalBytes: MinJournalBytes, FreeBytes: int64(freeMiB) << 20, HashSeed: [16]byte{1}})
+			dir := mount(t, img, "rw")
+			body := bytes.Repeat([]byte("x"), bytesPerSpareInode)
+			for i := range freeMiB << 20 / bytesPerSpareInode {
+				name := filepath.Join(dir, "many", fmt.Sprintf("%039d", i))
+				if err := os.WriteFile(name, body, 0o600); err != nil {
+					t.Fatalf("after %d files: %v", i, err)
+				}
+			}
+			unmount(t, dir)
+			fsck(t, img)
+		})
+	}
+}
+
 // TestKernelChangesTheImage works in a mounted image: new names in an indexed
 // directory, removals, growing a file with many extents.
 func TestKernelChangesTheImage(t *testing.T) {

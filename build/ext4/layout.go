@@ -15,6 +15,9 @@ const (
 	// slackBlocks is free space for what writing a file takes beside its bytes:
 	// extent blocks, directory blocks.
 	slackBlocks = 64
+	// bytesPerSpareName is free space that comes with each unused inode for its
+	// name, in a directory whose blocks are on average three quarters full.
+	bytesPerSpareName = 64
 	// The kernel withholds a fiftieth of all blocks, this many at most, from
 	// everybody (ext4_calculate_resv_clusters), root included.
 	kernelShare    = 50
@@ -44,13 +47,14 @@ func (g geometry) groupBlocks(group uint64) uint64 {
 
 func ceilDiv(a, b uint64) uint64 { return (a + b - 1) / b }
 
+func spareInodes(freeBytes int64) uint64 { return uint64(freeBytes) / bytesPerSpareInode }
+
 // layOut decides the image's size and the places of bitmaps and inode tables, and
 // allocates them. Their number depends on the number of groups, which depends on
 // the room they take: the smallest number that agrees with itself is found by
 // trying upwards.
 func (w *Writer) layOut(lastInode uint64) (geometry, error) {
-	spare := uint64(w.opt.FreeBytes) / bytesPerSpareInode
-	inodes := lastInode + spare
+	inodes := lastInode + spareInodes(w.opt.FreeBytes)
 	data := w.alloc.used.count()
 	for groups := max(1, ceilDiv(inodes, inodesPerGroupMax)); groups <= maxGroups; {
 		perGroup := ceilDiv(ceilDiv(inodes, groups), inodesPerBlock) * inodesPerBlock
@@ -85,7 +89,8 @@ func (w *Writer) layOut(lastInode uint64) (geometry, error) {
 // totalBlocks is the size at which root can still write FreeBytes when used
 // blocks are taken.
 func (w *Writer) totalBlocks(used uint64) uint64 {
-	total := used + slackBlocks + ceilDiv(uint64(w.opt.FreeBytes), blockSize)
+	names := spareInodes(w.opt.FreeBytes) * bytesPerSpareName
+	total := used + slackBlocks + ceilDiv(uint64(w.opt.FreeBytes), blockSize) + ceilDiv(names, blockSize)
 	share := min(kernelShareMax, ceilDiv(total, kernelShare-1))
 	return total + share
 }
