@@ -53,7 +53,7 @@ func (r *rootfs) write(ctx context.Context, t *tree.Tree, mapped string) (Artifa
 			return Artifact{}, fmt.Errorf("preallocating %s: %w", b.path, err)
 		}
 	}
-	digest, err := b.seal(ctx, r.out, st.Size)
+	digest, err := b.seal(ctx, r.out, r.Writer, st.Size)
 	if err != nil {
 		return Artifact{}, err
 	}

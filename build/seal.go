@@ -9,12 +9,13 @@ import (
 	"github.com/volant/fledge-action/internal/outfile"
 )
 
-// seal hashes the finished artifact and syncs it to the disk at the same time.
-func (b *builder) seal(ctx context.Context, out *outfile.File, size int64) (string, error) {
+// seal hashes the finished artifact, which image reads, and syncs it to the disk at
+// the same time.
+func (b *builder) seal(ctx context.Context, out *outfile.File, image io.ReaderAt, size int64) (string, error) {
 	b.stage("hashing the artifact and syncing it to disk")
 	synced := make(chan error, 1)
 	go func() { synced <- out.Sync() }()
-	digest, err := b.hash(ctx, out, size)
+	digest, err := b.hash(ctx, image, size)
 	if err != nil {
 		return "", err
 	}

@@ -60,6 +60,18 @@ func (b bitmap) count() uint64 {
 	return uint64(n)
 }
 
+// alike counts the blocks at the start of r that are all used or all free.
+func (b bitmap) alike(r run) (n uint64, used bool) {
+	used = b.has(r.start)
+	for n = 1; n < r.n && b.has(r.start+n) == used; n++ {
+	}
+	return n, used
+}
+
+func (b bitmap) has(block uint64) bool {
+	return block/8 < uint64(len(b)) && b[block/8]>>(block%8)&1 == 1
+}
+
 // hasSuper tells whether a group holds a copy of the superblock (sparse_super):
 // groups 0, 1 and the powers of 3, 5 and 7.
 func hasSuper(group uint64) bool {

@@ -238,11 +238,15 @@ func (w *Writer) Discard(c tree.Content) error {
 	return nil
 }
 
+// writeZeros is for after the last flush: it uses the buffer.
 func (w *Writer) writeZeros(r run) error {
-	for ; r.n > 0; r = (run{r.start + 1, r.n - 1}) {
-		if err := w.writeAt(zeroBlock[:], r.start); err != nil {
+	clear(w.buf)
+	for r.n > 0 {
+		n := min(r.n, bufferBlocks)
+		if err := w.writeAt(w.buf[:n*blockSize], r.start); err != nil {
 			return err
 		}
+		r = run{r.start + n, r.n - n}
 	}
 	return nil
 }

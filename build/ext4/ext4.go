@@ -70,6 +70,7 @@ type Writer struct {
 	f    File
 	opt  Options // given to Finish
 	seed uint32  // crc32c of the UUID, which every checksum starts from
+	size int64   // of the finished image, in bytes
 
 	alloc allocator
 	holes int // extents beyond the first of each file
@@ -98,8 +99,8 @@ func (o Options) Check() error {
 }
 
 // Finish writes everything that is not file data and completes the image. It
-// adds /lost+found to the tree. The Writer cannot be used afterwards, but
-// content that it stored can still be read.
+// adds /lost+found to the tree. Afterwards the Writer and the content that it
+// stored can only be read.
 func (w *Writer) Finish(ctx context.Context, t *tree.Tree, opt Options) (Stats, error) {
 	if err := opt.Check(); err != nil {
 		return Stats{}, err
@@ -129,7 +130,8 @@ func (w *Writer) Finish(ctx context.Context, t *tree.Tree, opt Options) (Stats, 
 	if err != nil {
 		return Stats{}, err
 	}
-	if err := w.f.Truncate(int64(g.blocks) * blockSize); err != nil {
+	w.size = int64(g.blocks) * blockSize
+	if err := w.f.Truncate(w.size); err != nil {
 		return Stats{}, fmt.Errorf("sizing the image: %w", err)
 	}
 	for _, r := range w.alloc.holes() {
@@ -144,12 +146,37 @@ func (w *Writer) Finish(ctx context.Context, t *tree.Tree, opt Options) (Stats, 
 		return Stats{}, err
 	}
 	return Stats{
-		Size:       int64(g.blocks) * blockSize,
+		Size:       w.size,
 		Free:       int64(g.free) * blockSize,
 		Journal:    w.opt.JournalBytes,
 		Inodes:     int64(files.last),
 		FreeInodes: int64(g.inodes()) - int64(files.last),
 	}, nil
+}
+
+// ReadAt reads the finished image. Free blocks, which are zeros, are not read from
+// the file: reading a hole costs the kernel as much as reading data.
+func (w *Writer) ReadAt(p []byte, off int64) (int, error) {
+	short := int64(len(p)) > w.size-off
+	if short {
+		p = p[:max(0, w.size-off)]
+	}
+	for done := 0; done < len(p); {
+		at, part := off+int64(done), p[done:]
+		first := uint64(at / blockSize)
+		blocks, used := w.alloc.used.alike(run{first, ceilDiv(uint64(at)+uint64(len(part)), blockSize) - first})
+		part = part[:min(int64(len(part)), int64(first+blocks)*blockSize-at)]
+		if !used {
+			clear(part)
+		} else if n, err := w.f.ReadAt(part, at); n < len(part) {
+			return done + n, fmt.Errorf("reading the image at byte %d: %w", at, err)
+		}
+		done += len(part)
+	}
+	if short {
+		return len(p), io.EOF
+	}
+	return len(p), nil
 }
 
 // lostFound is where e2fsck puts what it finds; mke2fs always makes it.

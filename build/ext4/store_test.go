@@ -140,10 +140,57 @@ func TestDiscardedContentLeavesNoTrace(t *testing.T) {
 	if bytes.Contains(all, []byte("secret!!")) {
 		t.Error("discarded bytes are in the image")
 	}
+	checkReadAt(t, w, all)
 	if st.Free < int64(len(secret)) {
 		t.Errorf("%d bytes free, want at least the %d given back", st.Free, len(secret))
 	}
 	fsck(t, f.Name())
+}
+
+// checkReadAt compares what the Writer reads with the file, in odd pieces and past
+// the end.
+func checkReadAt(t *testing.T, w *Writer, want []byte) {
+	t.Helper()
+	got, err := io.ReadAll(io.NewSectionReader(w, 0, 1<<40))
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("ReadAt gives %d bytes that are not those of the file, %d bytes (%v)", len(got), len(want), err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 200 {
+		at := rng.IntN(len(want) + 2*blockSize)
+		part := bytes.Repeat([]byte{0xff}, rng.IntN(40*blockSize))
+		n, err := w.ReadAt(part, int64(at))
+		rest := want[min(at, len(want)):]
+		if len(rest) < len(part) != (err != nil) || !bytes.Equal(part[:n], rest[:min(len(part), len(rest))]) {
+			t.Fatalf("ReadAt of %d bytes at %d of %d: %d, %v", len(part), at, len(want), n, err)
+		}
+	}
+}
+
+// plain is a file whose blocks cannot be freed, so that zeros have to be written.
+type plain struct{ File }
+
+// TestDiscardedContentIsOverwritten is for filesystems that cannot punch holes.
+func TestDiscardedContentIsOverwritten(t *testing.T) {
+	f := scratch(t)
+	w := NewWriter(plain{f})
+	c, err := w.Store(3<<20+5, bytes.NewReader(bytes.Repeat([]byte{7}, 3<<20+5)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Discard(c); err != nil {
+		t.Fatal(err)
+	}
+	tr := awkward(t)
+	if _, err := w.Finish(t.Context(), tr, Options{Epoch: testEpoch, FreeBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkReadAt(t, w, all)
+	oracle(t, f.Name(), tr)
 }
 
 // TestHolesHaveABound stores what costs the most memory: a hole in every other block.
