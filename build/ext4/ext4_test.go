@@ -3,6 +3,7 @@ package ext4
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
@@ -144,5 +145,46 @@ func TestImageSatisfiesE2fsck(t *testing.T) {
 			t.Logf("%+v", st)
 			fsck(t, img)
 		})
+	}
+}
+
+// TestGolden compares images with committed digests. A change of bytes is a
+// reviewed line there and an entry of CHANGELOG.md under "Artifact bytes";
+// UPDATE_GOLDEN=1 writes it.
+func TestGolden(t *testing.T) {
+	const file = "testdata/golden.sha256"
+	var got strings.Builder
+	for _, test := range []struct {
+		name string
+		opt  Options
+		tree *tree.Tree
+	}{
+		{"empty", Options{}, tree.New()},
+		{"awkward", Options{JournalBytes: MinJournalBytes, FreeBytes: 16 << 20, UUID: [16]byte{1, 2, 3}, HashSeed: [16]byte{9}}, awkward(t)},
+		{"awkward-in-groups", Options{JournalBytes: 200 << 20, FreeBytes: 1 << 30, UUID: [16]byte{4}, HashSeed: [16]byte{5}}, awkward(t)},
+	} {
+		img, _ := makeImage(t, test.tree, test.opt)
+		f, err := os.Open(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		if _, err := io.Copy(h, f); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		fmt.Fprintf(&got, "%x  %s\n", h.Sum(nil), test.name)
+	}
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("the images are\n%s, want\n%s", &got, want)
 	}
 }

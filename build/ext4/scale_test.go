@@ -68,18 +68,75 @@ func TestScale(t *testing.T) {
 	unmount(t, dir)
 }
 
+// nowhere is a file that keeps nothing.
+type nowhere struct{ File }
+
+func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (nowhere) Truncate(int64) error                   { return nil }
+
+// optionsFor finds options that make the image of an empty tree that many blocks.
+// Inode tables grow in steps, so that not every size can be had with every journal.
+func optionsFor(t *testing.T, blocks int64) Options {
+	t.Helper()
+	opt := Options{Epoch: testEpoch}
+	for opt.JournalBytes = MinJournalBytes; opt.JournalBytes < 2*MinJournalBytes; opt.JournalBytes += blockSize {
+		opt.FreeBytes = blocks*blockSize*9/10 - opt.JournalBytes
+		for {
+			st, err := NewWriter(nowhere{}).Finish(t.Context(), tree.New(), opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			off := blocks - st.Size/blockSize
+			if off == 0 {
+				return opt
+			}
+			if off < 0 {
+				break
+			}
+			opt.FreeBytes += max(1, off*9/10) * blockSize
+		}
+	}
+	t.Fatalf("no image of %d blocks", blocks)
+	return Options{}
+}
+
 // TestEveryGroupBoundary makes images whose end falls near a group's end, where
-// the last group is full, missing or too short for a superblock.
+// the last group is full, missing or too short for a superblock, and has e2fsck
+// look at them by way of each copy of the superblock.
 func TestEveryGroupBoundary(t *testing.T) {
 	testneed.Tool(t, "e2fsck")
-	for free := int64(100); free <= 140; free += 2 {
-		img, _ := makeImage(t, tree.New(), Options{FreeBytes: free << 20})
-		fsck(t, img)
+	e2fsck, _ := testneed.Look("e2fsck")
+	for groups := int64(1); groups <= 10; groups++ {
+		for _, off := range []int64{-200, -1, 0, minLastGroup, minLastGroup + 1} {
+			blocks := groups*blocksPerGroup + off
+			img, _ := makeImage(t, tree.New(), optionsFor(t, blocks))
+			fsck(t, img)
+			for group := int64(1); group*blocksPerGroup < blocks; group++ {
+				if !hasSuper(uint64(group)) {
+					continue
+				}
+				out, err := exec.Command(e2fsck, "-fn", "-b", fmt.Sprint(group*blocksPerGroup), img).CombinedOutput()
+				if err != nil || len(complaints(out)) > 0 {
+					t.Errorf("%d blocks, superblock of group %d: %v\n%s", blocks, group, err, out)
+				}
+			}
+			os.Remove(img)
+		}
 	}
-	_, st := makeImage(t, tree.New(), Options{FreeBytes: 120 << 20})
-	full := int64(blocksPerGroup*blockSize) - st.Size + 120<<20
-	for delta := int64(-3); delta <= 100; delta += 7 {
-		img, _ := makeImage(t, tree.New(), Options{FreeBytes: full + delta*blockSize})
+}
+
+// TestTheLastGroupIsNeverTooShort asks for sizes at which a superblock and its
+// group descriptors would not fit in what is left for the last group.
+func TestTheLastGroupIsNeverTooShort(t *testing.T) {
+	testneed.Tool(t, "e2fsck")
+	opt := optionsFor(t, blocksPerGroup)
+	for range minLastGroup / 4 {
+		opt.FreeBytes += 4 * blockSize
+		img, st := makeImage(t, tree.New(), opt)
+		last := st.Size / blockSize % blocksPerGroup
+		if last > 0 && last < minLastGroup {
+			t.Errorf("the last group has %d blocks, want %d or more", last, minLastGroup)
+		}
 		fsck(t, img)
 	}
 }
