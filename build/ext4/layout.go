@@ -70,9 +70,6 @@ func (w *Writer) layOut(lastInode uint64) (geometry, error) {
 			}
 		}
 		g.blocks = max(trial.next, w.totalBlocks(used), (groups-1)*blocksPerGroup+minLastGroup)
-		if last := g.blocks % blocksPerGroup; last > 0 && last < minLastGroup {
-			g.blocks += minLastGroup - last
-		}
 		if need := ceilDiv(g.blocks, blocksPerGroup); need > groups {
 			groups = need
 			continue
