@@ -20,7 +20,8 @@
 // than one block, in-inode and block xattrs with POSIX ACLs in their on-disk
 // form, a clean journal, lost+found, no reserved blocks. Blocks of zeros are
 // holes, in the image file and in the filesystem. There is no resize_inode:
-// resize2fs makes room for more group descriptors when it grows an image.
+// resize2fs makes room for more group descriptors when it grows an image that is
+// not mounted, and fills the last block of them, for 64 groups, when it is.
 //
 // # Size
 //
