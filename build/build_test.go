@@ -119,7 +119,7 @@ func TestMaxSize(t *testing.T) {
 	}
 	r := project(t, ocitest.Spec{}, toml+"40\n")
 	_, err := Build(t.Context(), r)
-	if err == nil || !strings.Contains(err.Error(), `build.max_size_mb = 40 allows; free space takes 41.2 MiB, "/" 0.0 MiB`) {
+	if err == nil || !strings.Contains(err.Error(), `build.max_size_mb = 40 allows; free space takes 41.3 MiB, "/" 0.0 MiB`) {
 		t.Errorf("an artifact over the limit: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(r.WorkDir, "layout.img")); err == nil {
