@@ -5,6 +5,9 @@ import (
 	"hash/crc32"
 	"io"
 	"runtime"
+	"sync"
+
+	"github.com/volant/fledge-action/build/initramfs/deflate"
 )
 
 // Sizes that decide about the bytes of a gzip archive.
@@ -18,11 +21,12 @@ const (
 // Blocks are joined at whole bytes, so the output does not depend on how
 // many were in work at once.
 type gzipWriter struct {
-	w     io.Writer
-	level int
-	err   error // of w; nothing is written after it
-	crc   uint32
-	size  uint32 // modulo 2^32
+	w        io.Writer
+	level    int
+	encoders sync.Pool
+	err      error // of w; nothing is written after it
+	crc      uint32
+	size     uint32 // modulo 2^32
 
 	block   *block   // being filled
 	work    []*block // being compressed, in order
@@ -41,6 +45,13 @@ type block struct {
 
 func newGzip(w io.Writer, level int) *gzipWriter {
 	g := &gzipWriter{w: w, level: level, workers: runtime.GOMAXPROCS(0)}
+	g.encoders.New = func() any {
+		e, err := deflate.NewEncoder(level)
+		if err != nil {
+			panic(err)
+		}
+		return e
+	}
 	g.block = g.newBlock(nil)
 	g.put(gzipHeader(level))
 	return g
@@ -101,7 +112,9 @@ func (g *gzipWriter) compress() {
 	g.work = append(g.work, b)
 	go func() {
 		defer close(b.done)
-		b.out = appendDeflate(b.out[:0], b.data, b.start, b.final, g.level)
+		e := g.encoders.Get().(*deflate.Encoder)
+		b.out = e.Append(b.out[:0], b.data, b.start, b.final)
+		g.encoders.Put(e)
 	}()
 }
 

@@ -1,0 +1,2 @@
+// Package deflate compresses (RFC 1951).
+package deflate
