@@ -19,8 +19,8 @@ type Encoder struct {
 	matcher matcher
 
 	tokens []token
-	spans  []span
-	joined counts
+	spans  []*span // all there are, and those in use
+	work   []*span
 
 	build             builder
 	literal, distance code
@@ -64,19 +64,13 @@ func (e *Encoder) Append(dst, data []byte, from int, final bool) []byte {
 // blocks writes all tokens; raw is what they stand for.
 func (e *Encoder) blocks(raw []byte, final bool) {
 	spans := e.split()
-	start := 0
-	for i := range spans {
-		s := &spans[i]
-		tokens := e.tokens[start:s.end]
+	for i, s := range spans {
+		tokens := e.tokens[s.start:s.end]
 		size := 0
 		for _, t := range tokens {
-			if t.isMatch() {
-				size += t.length()
-			} else {
-				size++
-			}
+			size += max(t.length(), 1)
 		}
 		e.block(tokens, &s.counts, raw[:size], final && i == len(spans)-1)
-		start, raw = s.end, raw[size:]
+		raw = raw[size:]
 	}
 }

@@ -3,7 +3,7 @@ package deflate
 import "math/bits"
 
 // pieceTokens is the number of tokens in the smallest unit of which blocks are made.
-const pieceTokens = 2048
+const pieceTokens = 512
 
 // counts is how often each symbol stands in a run of tokens.
 type counts struct {
@@ -25,20 +25,22 @@ func (c *counts) add(tokens []token) {
 	}
 }
 
-func (c *counts) merge(a, b *counts) {
-	for i := range c.literal {
-		c.literal[i] = a.literal[i] + b.literal[i]
+func (c *counts) join(other *counts) {
+	for i, n := range other.literal {
+		c.literal[i] += n
 	}
-	for i := range c.distance {
-		c.distance[i] = a.distance[i] + b.distance[i]
+	for i, n := range other.distance {
+		c.distance[i] += n
 	}
-	c.extra = a.extra + b.extra
+	c.extra += other.extra
 }
 
-// cost estimates the size of a block of such tokens in 1/fraction bits: the entropy of the
-// symbols, and the description of the codes by the number of symbols that are used.
-func (c *counts) cost() int64 {
-	return entropy(c.literal[:]) + entropy(c.distance[:]) + int64(c.extra)<<fractionBits + blockCost<<fractionBits
+// cost estimates the size of a block of the tokens of a and b together in
+// 1/2^fractionBits bits: the entropy of the symbols, and the description of the codes by the number of
+// symbols that are used.
+func cost(a, b *counts) int64 {
+	return entropy(a.literal[:], b.literal[:]) + entropy(a.distance[:], b.distance[:]) +
+		int64(a.extra+b.extra+blockCost)<<fractionBits
 }
 
 const (
@@ -46,13 +48,13 @@ const (
 	symbolCost = 4  // bits that describe a code's length
 )
 
-func entropy(n []uint32) int64 {
+func entropy(a, b []uint32) int64 {
+	b = b[:len(a)]
 	total, sum := uint32(0), int64(0)
-	for _, n := range n {
-		if n > 0 {
+	for i, n := range a {
+		if n += b[i]; n > 0 {
 			total += n
-			sum -= timesLog(n)
-			sum += symbolCost << fractionBits
+			sum += symbolCost<<fractionBits - timesLog(n)
 		}
 	}
 	return sum + timesLog(total)
@@ -96,50 +98,75 @@ func timesLog(n uint32) int64 {
 
 // span is a run of tokens that becomes a block.
 type span struct {
-	end    int // in tokens
-	counts counts
-	cost   int64
-	gain   int64 // of joining it with the next one
+	start, end int // in tokens
+	cost       int64
+	gain       int64 // of joining it with the next span; 0 for the last one
+	changed    bool  // since gains were measured
+	counts     counts
 }
 
-// split cuts the tokens into blocks. It starts with pieces of fixed size and joins
-// those two neighbours by which most is won, until nothing is won.
-func (e *Encoder) split() []span {
-	spans := e.spans[:0]
-	for at := 0; at < len(e.tokens) || at == 0; at += pieceTokens {
-		spans = append(spans, span{end: min(at+pieceTokens, len(e.tokens))})
-		s := &spans[len(spans)-1]
-		s.counts.add(e.tokens[at:s.end])
-		s.cost = s.counts.cost()
-	}
-	for i := range len(spans) - 1 {
-		spans[i].gain = e.gain(&spans[i], &spans[i+1])
-	}
-	for len(spans) > 1 {
-		best := 0
-		for i := 1; i < len(spans)-1; i++ {
-			if spans[i].gain > spans[best].gain {
-				best = i
-			}
-		}
-		if spans[best].gain <= 0 {
-			break
-		}
-		a, b := &spans[best], &spans[best+1]
-		a.counts.merge(&a.counts, &b.counts)
-		a.end, a.cost = b.end, a.cost+b.cost-a.gain
-		spans = append(spans[:best+1], spans[best+2:]...)
-		for _, i := range [2]int{best - 1, best} {
-			if i >= 0 && i+1 < len(spans) {
-				spans[i].gain = e.gain(&spans[i], &spans[i+1])
-			}
+// split cuts the tokens into blocks. It starts with pieces of fixed size and
+// joins neighbours in rounds until nothing is won by it.
+func (e *Encoder) split() []*span {
+	spans := e.pieces()
+	for {
+		measure(spans)
+		before := len(spans)
+		if spans = join(spans); len(spans) == before {
+			return spans
 		}
 	}
-	e.spans = spans
-	return spans
 }
 
-func (e *Encoder) gain(a, b *span) int64 {
-	e.joined.merge(&a.counts, &b.counts)
-	return a.cost + b.cost - e.joined.cost()
+func (e *Encoder) pieces() []*span {
+	n := max(1, (len(e.tokens)+pieceTokens-1)/pieceTokens)
+	for len(e.spans) < n {
+		e.spans = append(e.spans, new(span))
+	}
+	e.work = append(e.work[:0], e.spans[:n]...)
+	for i, s := range e.work {
+		start := i * pieceTokens
+		*s = span{start: start, end: min(start+pieceTokens, len(e.tokens)), changed: true}
+		s.counts.add(e.tokens[s.start:s.end])
+		s.cost = cost(&s.counts, &none)
+	}
+	return e.work
+}
+
+var none counts
+
+// measure brings gains up to date.
+func measure(spans []*span) {
+	for i, s := range spans {
+		switch {
+		case i+1 == len(spans):
+			s.gain = 0
+		case s.changed || spans[i+1].changed:
+			s.gain = s.cost + spans[i+1].cost - cost(&s.counts, &spans[i+1].counts)
+		}
+	}
+	for _, s := range spans {
+		s.changed = false
+	}
+}
+
+// join joins each pair of neighbours that wins something, and more than the pairs
+// that overlap with it. It returns the spans that are left, in place.
+func join(spans []*span) []*span {
+	kept := spans[:0]
+	before := int64(0) // gain of the pair before
+	for i := 0; i < len(spans); i++ {
+		s := spans[i]
+		kept = append(kept, s)
+		if s.gain <= before || spans[i+1].gain > s.gain {
+			before = max(s.gain, 0)
+			continue
+		}
+		next := spans[i+1]
+		s.end, s.cost, s.changed = next.end, s.cost+next.cost-s.gain, true
+		s.counts.join(&next.counts)
+		before = max(next.gain, 0)
+		i++
+	}
+	return kept
 }
