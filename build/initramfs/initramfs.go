@@ -22,7 +22,7 @@ const (
 // Default levels: the best that costs little more than reading the archive at
 // boot is worth. See docs/initramfs.md for what they were chosen by.
 const (
-	DefaultGzipLevel = 9
+	DefaultGzipLevel = 8
 	DefaultZstdLevel = 9
 )
 

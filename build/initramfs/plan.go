@@ -111,10 +111,10 @@ func (p *plan) warn(to func(string)) {
 		to(fmt.Sprintf("an initramfs cannot hold file capabilities; these %d programs will run without them: %s", l.count, l.list()))
 	}
 	if l := p.xattrs; l.count > 0 {
-		to(fmt.Sprintf("an initramfs cannot hold extended attributes; %d paths lose theirs, the first is %s", l.count, l.names[0]))
+		to(fmt.Sprintf("an initramfs cannot hold extended attributes; %d paths lose theirs, the first is %q", l.count, l.names[0]))
 	}
 	if l := p.times; l.count > 0 {
-		to(fmt.Sprintf("an initramfs holds times from 1970-01-01 to 2106-02-07; the modification times of %d paths become the nearer of the two, the first is %s",
+		to(fmt.Sprintf("an initramfs holds times from 1970-01-01 to 2106-02-07; the modification times of %d paths become the nearer of the two, the first is %q",
 			l.count, l.names[0]))
 	}
 }
