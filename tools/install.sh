@@ -11,7 +11,7 @@ packages=(
   binutils binutils-aarch64-linux-gnu # assemble the init shim again; strip, ld, readelf
   qemu-user-static        # runs it for arm64
   musl                    # another C library's loader
-  cpio libarchive-tools zstd busybox-static tar
+  cpio libarchive-tools gzip pigz zstd busybox-static tar
   mount util-linux shellcheck
 )
 

@@ -141,7 +141,8 @@ func TestWriteRefuses(t *testing.T) {
 		{"long", tree.Node{Content: claims(5, "123456")}, `archiving "/long": the content has more than its 5 bytes`},
 		{"closed", tree.Node{Content: fake{5, func() (io.Reader, error) { return nil, fs.ErrPermission }}}, `archiving "/closed": permission denied`},
 		{
-			"broken", tree.Node{Content: fake{5, func() (io.Reader, error) {
+			"broken",
+			tree.Node{Content: fake{5, func() (io.Reader, error) {
 				return io.MultiReader(strings.NewReader("12"), iotest.ErrReader(io.ErrUnexpectedEOF)), nil
 			}}},
 			`archiving "/broken": reading the content at byte 2 of 5: unexpected EOF`,

@@ -5,56 +5,54 @@ import (
 	"hash/crc32"
 	"io"
 	"runtime"
-	"sync"
 
 	"github.com/volant/fledge-action/build/initramfs/deflate"
 )
 
-// Sizes that decide about the bytes of a gzip archive.
-const (
-	blockBytes  = 1 << 20  // compressed by itself
-	windowBytes = 32 << 10 // of what stands before it, which matches may refer to
-)
+// blockBytes is how much is compressed by itself. It decides about the bytes of an
+// archive.
+const blockBytes = 1 << 20
+
+// maxWorkers bounds the memory, not the bytes: a block in work takes up to 10 MiB.
+const maxWorkers = 16
 
 // gzipWriter makes one gzip member (RFC 1952) whose body is compressed in blocks of
 // fixed size, several at a time, each with the bytes before it as its dictionary.
 // Blocks are joined at whole bytes, so the output does not depend on how
 // many were in work at once.
 type gzipWriter struct {
-	w        io.Writer
-	level    int
-	encoders sync.Pool
-	err      error // of w; nothing is written after it
-	crc      uint32
-	size     uint32 // modulo 2^32
+	w    io.Writer
+	err  error // of w; nothing is written after it
+	crc  uint32
+	size uint32 // modulo 2^32
 
-	block   *block   // being filled
-	work    []*block // being compressed, in order
-	workers int      // most of them
-	idle    []*block
+	block    *block   // being filled
+	work     []*block // being compressed, in order
+	blocks   []*block // not in use
+	encoders []*deflate.Encoder
 }
 
 // block is a piece of the archive with what stands before it.
 type block struct {
-	data  []byte // the window, then the block
-	start int    // where the block begins
-	final bool
-	out   []byte
-	done  chan struct{}
+	data    []byte // the window, then the block
+	start   int    // where the block begins
+	out     []byte
+	encoder *deflate.Encoder // while it is in work
+	done    chan struct{}
 }
 
-func newGzip(w io.Writer, level int) *gzipWriter {
-	g := &gzipWriter{w: w, level: level, workers: runtime.GOMAXPROCS(0)}
-	g.encoders.New = func() any {
+func newGzip(w io.Writer, level int) (*gzipWriter, error) {
+	g := &gzipWriter{w: w}
+	for range min(runtime.GOMAXPROCS(0), maxWorkers) {
 		e, err := deflate.NewEncoder(level)
 		if err != nil {
-			panic(err)
+			return nil, err
 		}
-		return e
+		g.encoders = append(g.encoders, e)
 	}
 	g.block = g.newBlock(nil)
 	g.put(gzipHeader(level))
-	return g
+	return g, nil
 }
 
 // gzipHeader names no file, time or system.
@@ -78,8 +76,8 @@ func (g *gzipWriter) Write(p []byte) (int, error) {
 		n := min(len(p), b.start+blockBytes-len(b.data))
 		b.data = append(b.data, p[:n]...)
 		if p = p[n:]; len(b.data) == b.start+blockBytes {
-			g.compress()
-			g.block = g.newBlock(b.data[len(b.data)-windowBytes:])
+			g.compress(false)
+			g.block = g.newBlock(b.data[len(b.data)-deflate.WindowSize:])
 		}
 	}
 	return total, g.err
@@ -87,8 +85,7 @@ func (g *gzipWriter) Write(p []byte) (int, error) {
 
 // Close compresses the rest, which may be nothing, and writes the trailer.
 func (g *gzipWriter) Close() error {
-	g.block.final = true
-	g.compress()
+	g.compress(true)
 	for len(g.work) > 0 {
 		g.collect()
 	}
@@ -103,18 +100,17 @@ func (g *gzipWriter) Abort() {
 	}
 }
 
-// compress starts work on the current block, when one of those before it is done.
-func (g *gzipWriter) compress() {
-	for len(g.work) >= g.workers {
+// compress starts work on the current block, when there is an encoder for it.
+func (g *gzipWriter) compress(final bool) {
+	if len(g.encoders) == 0 {
 		g.collect()
 	}
-	b := g.block
+	b, last := g.block, len(g.encoders)-1
+	b.encoder, g.encoders = g.encoders[last], g.encoders[:last]
 	g.work = append(g.work, b)
 	go func() {
 		defer close(b.done)
-		e := g.encoders.Get().(*deflate.Encoder)
-		b.out = e.Append(b.out[:0], b.data, b.start, b.final)
-		g.encoders.Put(e)
+		b.out = b.encoder.Append(b.out[:0], b.data, b.start, final)
 	}()
 }
 
@@ -124,26 +120,24 @@ func (g *gzipWriter) collect() {
 	g.work = g.work[1:]
 	<-b.done
 	g.put(b.out)
-	g.idle = append(g.idle, b)
+	g.encoders = append(g.encoders, b.encoder)
+	g.blocks = append(g.blocks, b)
 }
 
 func (g *gzipWriter) put(p []byte) {
-	if g.err != nil {
-		return
-	}
-	if _, err := g.w.Write(p); err != nil {
-		g.err = err
+	if g.err == nil {
+		_, g.err = g.w.Write(p)
 	}
 }
 
 func (g *gzipWriter) newBlock(window []byte) *block {
 	var b *block
-	if n := len(g.idle); n > 0 {
-		b, g.idle = g.idle[n-1], g.idle[:n-1]
+	if n := len(g.blocks); n > 0 {
+		b, g.blocks = g.blocks[n-1], g.blocks[:n-1]
 	} else {
-		b = &block{data: make([]byte, 0, windowBytes+blockBytes)}
+		b = &block{data: make([]byte, 0, deflate.WindowSize+blockBytes)}
 	}
 	b.data = append(b.data[:0], window...)
-	b.start, b.final, b.done = len(window), false, make(chan struct{})
+	b.start, b.done = len(window), make(chan struct{})
 	return b
 }

@@ -2,6 +2,7 @@ package initramfs
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,8 +20,8 @@ const (
 	None Compression = "none" // no levels
 )
 
-// Default levels: the best that costs little more than reading the archive at
-// boot is worth. See docs/initramfs.md for what they were chosen by.
+// Default levels. Gzip's gives the smallest archive that costs at most half of what gzip -9
+// costs; docs/benchmarks.md has the numbers.
 const (
 	DefaultGzipLevel = 8
 	DefaultZstdLevel = 9
@@ -126,18 +127,11 @@ type packer interface {
 func newPacker(w io.Writer, o Options) (packer, error) {
 	switch o.compression() {
 	case Zstd:
-		return newZstd(w, cmpLevel(o.Level, DefaultZstdLevel))
+		return newZstd(w, cmp.Or(o.Level, DefaultZstdLevel), zstdConcurrency)
 	case None:
 		return stored{bufio.NewWriterSize(w, copyBytes)}, nil
 	}
-	return newGzip(w, cmpLevel(o.Level, DefaultGzipLevel)), nil
-}
-
-func cmpLevel(level, otherwise int) int {
-	if level == 0 {
-		return otherwise
-	}
-	return level
+	return newGzip(w, cmp.Or(o.Level, DefaultGzipLevel))
 }
 
 // stored packs nothing.

@@ -47,6 +47,32 @@ func TestBytesDoNotDependOnProcessors(t *testing.T) {
 	}
 }
 
+func TestZstdConcurrencyDoesNotReachTheBytes(t *testing.T) {
+	data := archive(t, bulky(t), Options{Compression: None})
+	for _, level := range []int{1, 3, 6, 19} {
+		var first []byte
+		for _, concurrency := range []int{1, zstdConcurrency, 4} {
+			var b bytes.Buffer
+			z, err := newZstd(&b, level, concurrency)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := z.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = b.Bytes()
+			}
+			if !bytes.Equal(b.Bytes(), first) {
+				t.Errorf("level %d: concurrency %d gives other bytes than 1", level, concurrency)
+			}
+		}
+	}
+}
+
 // What the records of one archive are cut into when they are written must not matter either.
 func TestBytesDoNotDependOnWrites(t *testing.T) {
 	data := archive(t, bulky(t), Options{Compression: None})
@@ -94,9 +120,12 @@ func TestGzipHeader(t *testing.T) {
 // A packed size that meets the end of a block exactly, or is nothing, is the interesting one.
 func TestGzipOfEverySizeAroundABlock(t *testing.T) {
 	data := noise(2*blockBytes + 1)
-	for _, size := range []int{0, 1, windowBytes, blockBytes - 1, blockBytes, blockBytes + 1, 2 * blockBytes, 2*blockBytes + 1} {
+	for _, size := range []int{0, 1, 32 << 10, blockBytes - 1, blockBytes, blockBytes + 1, 2 * blockBytes, 2*blockBytes + 1} {
 		var b bytes.Buffer
-		g := newGzip(&b, 1)
+		g, err := newGzip(&b, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, err := g.Write(data[:size]); err != nil {
 			t.Fatal(err)
 		}
@@ -173,13 +202,34 @@ func TestDamageIsSeen(t *testing.T) {
 	}
 }
 
+// The default has to be worth it: not larger than what gzip -9 makes.
+func TestDefaultIsNotLargerThanGzip9(t *testing.T) {
+	testneed.Tool(t, "gzip")
+	tr := bulky(t)
+	cmd := exec.CommandContext(t.Context(), "gzip", "-9nc")
+	cmd.Stdin = bytes.NewReader(archive(t, tr, Options{Compression: None}))
+	theirs, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ours := archive(t, tr, Options{}); len(ours) > len(theirs) {
+		t.Errorf("%d bytes, gzip -9 makes %d", len(ours), len(theirs))
+	}
+}
+
 // A change of these digests is a change of artifacts: it belongs into CHANGELOG.md.
 func TestGoldenDigests(t *testing.T) {
 	tr := bulky(t)
 	var got strings.Builder
 	for _, o := range []Options{
-		{Compression: None}, {Compression: Gzip}, {Compression: Gzip, Level: 1}, {Compression: Gzip, Level: 9},
-		{Compression: Zstd}, {Compression: Zstd, Level: 1}, {Compression: Zstd, Level: 3}, {Compression: Zstd, Level: 19},
+		{Compression: None},
+		{Compression: Gzip},
+		{Compression: Gzip, Level: 1},
+		{Compression: Gzip, Level: 9},
+		{Compression: Zstd},
+		{Compression: Zstd, Level: 1},
+		{Compression: Zstd, Level: 3},
+		{Compression: Zstd, Level: 19},
 	} {
 		fmt.Fprintf(&got, "%x  %s level %d\n", sha256.Sum256(archive(t, tr, o)), o.Compression, o.Level)
 	}

@@ -13,15 +13,16 @@ const zstdWindow = 8 << 20
 
 type zstdWriter struct{ *zstd.Encoder }
 
-// newZstd makes one frame with a checksum. Its blocks are compressed one after
-// another, so that its bytes do not depend on the number of processors.
-func newZstd(w io.Writer, level int) (zstdWriter, error) {
+// newZstd makes one frame with a checksum. The blocks are compressed one after
+// another, and concurrency decides only about what happens beside that; it does not
+// reach the bytes.
+func newZstd(w io.Writer, level, concurrency int) (zstdWriter, error) {
 	e, err := zstd.NewWriter(w,
 		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
 		zstd.WithWindowSize(zstdWindow),
 		zstd.WithEncoderCRC(true),
 		zstd.WithZeroFrames(true),
-		zstd.WithEncoderConcurrency(zstdConcurrency),
+		zstd.WithEncoderConcurrency(concurrency),
 	)
 	if err != nil {
 		return zstdWriter{}, fmt.Errorf("starting zstd: %w", err)
@@ -29,7 +30,7 @@ func newZstd(w io.Writer, level int) (zstdWriter, error) {
 	return zstdWriter{e}, nil
 }
 
-// zstdConcurrency has a block compressed while the next one is filled.
+// zstdConcurrency has a block compressed while the one before it is written.
 const zstdConcurrency = 2
 
 // Abort ends the encoder's goroutines.

@@ -32,6 +32,7 @@ var may = map[string][]string{
 	"build/guest/shim":  {},
 	"build/image":       {"build/cache", "build/fetch", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
+	"build/initramfs":   {"build/tree", "github.com/klauspost/compress/zstd"},
 	"build":             {"build/", "manifest", "internal/outfile", "github.com/google/go-containerregistry/pkg/authn", "golang.org/x/sys/unix"},
 	"internal/cli":      {"build", "build/", "manifest", "internal/outfile", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
