@@ -38,6 +38,7 @@ func run(ctx context.Context) error {
 	rounds := flag.Int("n", 5, "rounds per image; one more goes before and is not counted")
 	small := flag.Bool("small", false, "the small image only, two rounds, no document")
 	images := flag.String("images", "small,big,huge", "images to build")
+	archive := flag.Bool("archive", false, "measure the compression of an initramfs instead of images")
 	doc := flag.String("doc", "docs/benchmarks.md", "document to put the tables into")
 	program := flag.String("fledge", "", "fledge to measure (default: built from this module)")
 	flag.Parse()
@@ -56,6 +57,13 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(work)
+	if *archive {
+		text, err := archiveBench(ctx, work, *rounds)
+		if err != nil {
+			return err
+		}
+		return publish(*doc, archiveCommand, text)
+	}
 	b := bench{work: work, fledge: *program}
 	if err := b.build(ctx); err != nil {
 		return err
@@ -72,11 +80,16 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return publish(*doc, imageCommand, text)
+}
+
+// publish prints a table and puts it into the document, if there is one.
+func publish(doc, command, text string) error {
 	fmt.Print(text)
-	if *doc == "" {
+	if doc == "" {
 		return nil
 	}
-	return replace(*doc, text)
+	return replace(doc, command, text)
 }
 
 // A bench has the programs to be compared.

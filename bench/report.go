@@ -98,22 +98,27 @@ func describeMachine() (string, error) {
 	return fmt.Sprintf("%d × %s, %d GiB, Linux %s, %s", runtime.NumCPU(), model, ram, release, runtime.Version()), nil
 }
 
-// The lines between which the document's tables stand.
+// The commands whose tables a document has, each between two lines of its own.
 const (
-	beginMark = "<!-- begin: written by go run ./bench -->\n"
-	endMark   = "<!-- end: written by go run ./bench -->\n"
+	imageCommand   = "go run ./bench"
+	archiveCommand = "go run ./bench -archive"
 )
 
-// replace puts text between the marks of a document.
-func replace(path, text string) error {
+func marks(command string) (begin, end string) {
+	return "<!-- begin: written by " + command + " -->\n", "<!-- end: written by " + command + " -->\n"
+}
+
+// replace puts text between a command's marks in a document.
+func replace(path, command, text string) error {
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(old), beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
+	begin, end := marks(command)
+	before, rest, ok := strings.Cut(string(old), begin)
+	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return fmt.Errorf("%s lacks the line %q or %q", path, beginMark, endMark)
+		return fmt.Errorf("%s lacks the line %q or %q", path, begin, end)
 	}
-	return os.WriteFile(path, []byte(before+beginMark+"\n"+text+"\n"+endMark+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+"\n"+text+"\n"+end+after), 0o644)
 }

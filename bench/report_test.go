@@ -40,22 +40,61 @@ func TestRatioIsPairedByRound(t *testing.T) {
 
 func TestReplaceKeepsTheRest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "doc.md")
-	if err := os.WriteFile(path, []byte("before\n"+beginMark+"old\n"+endMark+"after\n"), 0o600); err != nil {
+	begin, end := marks(imageCommand)
+	otherBegin, otherEnd := marks(archiveCommand)
+	other := otherBegin + "other\n" + otherEnd
+	if err := os.WriteFile(path, []byte("before\n"+begin+"old\n"+end+"between\n"+other+"after\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := replace(path, "new\n"); err != nil {
+		if err := replace(path, imageCommand, "new\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := os.ReadFile(path)
-	if want := "before\n" + beginMark + "\nnew\n\n" + endMark + "after\n"; err != nil || string(got) != want {
+	if want := "before\n" + begin + "\nnew\n\n" + end + "between\n" + other + "after\n"; err != nil || string(got) != want {
 		t.Errorf("got %q, want %q, %v", got, want, err)
 	}
 	if err := os.WriteFile(path, []byte("no marks\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := replace(path, "new\n"); err == nil {
+	if err := replace(path, imageCommand, "new\n"); err == nil {
 		t.Error("a document without marks is accepted")
+	}
+}
+
+func TestArchiveRatiosArePairedByRound(t *testing.T) {
+	text, err := archiveReport([]packed{
+		{gzip9, 2000000, []sample{{CPU: 10}, {CPU: 20}, {CPU: 40}}},
+		{"x", 1900000, []sample{{CPU: 1}, {CPU: 10}, {CPU: 10}}},
+	}, 5000000, 3, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "| x | 1.90 | 10.00 (1.00-10.00) | 0.00 (0.00-0.00) | 0 (0-0) | 0.950 | 0.25 (0.10-0.50) |\n"
+	if !strings.HasSuffix(text, want) {
+		t.Errorf("got\n%swant at its end\n%s", text, want)
+	}
+}
+
+func TestArchiveListIsAMixture(t *testing.T) {
+	path, files, err := archiveList(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := archiveList(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.ReadFile(again)
+	if err != nil || string(second) != string(list) {
+		t.Errorf("two lists differ, %v", err)
+	}
+	if n := strings.Count(string(list), "\n"); n != files || n == 0 {
+		t.Errorf("%d lines for %d files", n, files)
 	}
 }

@@ -36,8 +36,8 @@ func (a *archiver) write(t *tree.Tree) error {
 }
 
 // entry writes one name. The data of a regular file stands with its last name and
-// the other names have none, as GNU cpio writes and wants it; the kernel and
-// libarchive take it from any one of them.
+// the other names have none, as GNU cpio writes it: readers put off a name without
+// data until one with data comes.
 func (a *archiver) entry(name string, n *tree.Node) error {
 	h := describe(name, n)
 	first, last := true, true

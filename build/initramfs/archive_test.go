@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -189,6 +190,36 @@ func TestLargestFile(t *testing.T) {
 	}
 }
 
+// Buffers are used again: what is allocated does not grow with the bytes.
+func TestMemoryIsBounded(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	const size = 192 << 20
+	for _, test := range []struct {
+		o     Options
+		limit uint64
+	}{
+		{Options{Compression: None}, 1 << 20},
+		{Options{Compression: Gzip, Level: 1}, 24 << 20},
+		{Options{Compression: Zstd, Level: 1}, 64 << 20},
+		{Options{Compression: Zstd, Level: 19}, 100 << 20},
+	} {
+		o, limit := test.o, test.limit
+		tr := tree.New()
+		put(t, tr, "big", &tree.Node{Content: fake{size, func() (io.Reader, error) { return io.LimitReader(zeros{}, size), nil }}})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := Write(t.Context(), io.Discard, tr, o); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > limit {
+			t.Errorf("%s level %d allocates %d bytes for an archive of %d, the limit is %d", o.Compression, o.Level, used, size, limit)
+		} else {
+			t.Logf("%s level %d allocates %d bytes", o.Compression, o.Level, used)
+		}
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -297,6 +328,16 @@ func TestWriteReportsWhatTheOutputDoes(t *testing.T) {
 }
 
 func TestWriteStopsWithItsContext(t *testing.T) {
+	before := runtime.NumGoroutine()
+	defer func() {
+		for range 100 { // those that have nothing left to do take a moment
+			if runtime.NumGoroutine() <= before {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Errorf("%d goroutines run on", runtime.NumGoroutine()-before)
+	}()
 	for _, c := range []Compression{None, Gzip, Zstd} {
 		ctx, cancel := context.WithCancel(t.Context())
 		read := 0

@@ -13,7 +13,7 @@
 // mode and owner are the tree's. Records are in the order of tree.Walk.
 //
 // A hard link's names share an inode number and a link count; the data stands with
-// the last of them, as GNU cpio wants it. Each name of a symlink holds the target: the
+// the last of them, as in archives of GNU cpio. Each name of a symlink holds the target: the
 // kernel makes each a symlink of its own.
 //
 // # What is not
@@ -40,7 +40,7 @@
 // # Limits
 //
 // Content is streamed: exactly Size bytes are taken from it, and more or fewer are an error. Memory
-// is up to 10 MiB for each processor, 16 of them at most, with gzip, and up to 100 MiB with zstd, depending
+// is up to 10 MiB for each processor, 16 of them at most, with gzip, and up to 60 MiB with zstd, depending
 // on the level, plus a record for each inode that has several names.
 //
 // # Failure
