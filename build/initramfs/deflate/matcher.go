@@ -20,6 +20,7 @@ const (
 // one, so that zero is none.
 type matcher struct {
 	data  []byte
+	known int // positions before it are in the tables
 	head4 [1 << hash4Bits]int32
 	head3 [1 << hash3Bits]int32
 	prev  [WindowSize]int32 // by position modulo the window: the one before it in its chain
@@ -27,7 +28,7 @@ type matcher struct {
 
 // reset forgets everything and starts over with data.
 func (m *matcher) reset(data []byte) {
-	m.data = data
+	m.data, m.known = data, 0
 	clear(m.head4[:])
 	clear(m.head3[:])
 }
@@ -35,19 +36,19 @@ func (m *matcher) reset(data []byte) {
 func hash4(v uint32) uint32 { return v * 0x9e3779b1 >> (32 - hash4Bits) }
 func hash3(v uint32) uint32 { return v << 8 * 0x9e3779b1 >> (32 - hash3Bits) }
 
-// insert makes the positions from pos to end, end not included, known.
-func (m *matcher) insert(pos, end int) {
-	end = min(end, len(m.data)-3)
-	for ; pos < end; pos++ {
+// insert makes all positions before end known.
+func (m *matcher) insert(end int) {
+	for pos := m.known; pos < min(end, len(m.data)-3); pos++ {
 		v := binary.LittleEndian.Uint32(m.data[pos:])
 		h3, h4 := hash3(v), hash4(v)
 		m.head3[h3] = int32(pos + 1)
 		m.prev[pos&windowMask] = m.head4[h4]
 		m.head4[h4] = int32(pos + 1)
 	}
+	m.known = max(m.known, end)
 }
 
-// find makes pos known and returns the longest earlier match that is longer than
+// find makes pos, before which all are, known and returns the longest earlier match that is longer than
 // best, the nearest of equal ones, or a length of 0. It looks at no more
 // than depth candidates and is content with a length of nice.
 func (m *matcher) find(pos, best, depth, nice int) (length, dist int) {
@@ -62,6 +63,7 @@ func (m *matcher) find(pos, best, depth, nice int) (length, dist int) {
 	at := int(m.head4[h4]) - 1
 	m.prev[pos&windowMask] = m.head4[h4]
 	m.head4[h4] = int32(pos + 1)
+	m.known = pos + 1
 
 	limit := max(pos-WindowSize+1, 0)
 	most := min(maxMatch, len(data)-pos)

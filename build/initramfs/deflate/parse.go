@@ -33,37 +33,50 @@ var efforts = [10]effort{
 // parse turns data[from:] into tokens. A match is put off when a later position
 // has a better one; what is passed over becomes literals.
 func (e *Encoder) parse(data []byte, from int) {
-	m, f := &e.matcher, e.effort
+	m := &e.matcher
 	m.reset(data)
-	m.insert(0, from)
+	m.insert(from)
 	tokens := e.tokens[:0]
 	for pos := from; pos < len(data); {
-		length, dist := m.find(pos, minMatch-1, f.depth, f.nice)
+		length, dist := m.find(pos, minMatch-1, e.effort.depth, e.effort.nice)
 		if length == 0 {
 			tokens = append(tokens, token(data[pos]))
 			pos++
 			continue
 		}
-		seen := pos + 1 // positions before it are in the matcher
-		for ahead, depth := 1, f.depth; ahead <= f.lazy && length < f.nice; {
-			depth /= 2
-			l, d := m.find(pos+ahead, length-1, depth, f.nice)
-			seen = pos + ahead + 1
-			if l == 0 || worth(l, d) <= worth(length, dist)+ahead-1+1 {
-				ahead++
-				continue
+		for {
+			skip, l, d := e.better(pos, length, dist)
+			if skip == 0 {
+				break
 			}
-			for ; ahead > 0; ahead-- {
-				tokens = append(tokens, token(data[pos]))
-				pos++
+			for _, literal := range data[pos : pos+skip] {
+				tokens = append(tokens, token(literal))
 			}
-			length, dist, ahead, depth = l, d, 1, f.depth
+			pos, length, dist = pos+skip, l, d
 		}
 		tokens = append(tokens, match(length, dist))
-		m.insert(seen, pos+length)
 		pos += length
+		m.insert(pos)
 	}
 	e.tokens = tokens
+}
+
+// better looks for a match that is worth more than the one at pos at the positions behind
+// that, and says how many bytes to pass over for it, 0 if there is none. Each
+// further one is searched for with half the effort.
+func (e *Encoder) better(pos, length, dist int) (skip, betterLength, betterDist int) {
+	if length >= e.effort.nice {
+		return 0, 0, 0
+	}
+	depth := e.effort.depth
+	for skip := 1; skip <= e.effort.lazy; skip++ {
+		depth /= 2
+		l, d := e.matcher.find(pos+skip, length-1, depth, e.effort.nice)
+		if l > 0 && worth(l, d) > worth(length, dist)+skip {
+			return skip, l, d
+		}
+	}
+	return 0, 0, 0
 }
 
 // worth compares matches: a byte more is worth about as much as a distance
