@@ -20,7 +20,7 @@ const (
 	None Compression = "none" // no levels
 )
 
-// Default levels. Gzip's gives the smallest archive that costs at most half of what gzip -9
+// Default levels. Gzip's gives the smallest archive that costs about half of what gzip -9
 // costs; docs/benchmarks.md has the numbers.
 const (
 	DefaultGzipLevel = 8

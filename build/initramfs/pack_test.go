@@ -32,7 +32,11 @@ func bulky(t testing.TB) *tree.Tree {
 func TestBytesDoNotDependOnProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	tr := bulky(t)
-	for _, o := range []Options{{}, {Level: 1}, {Compression: Zstd, Level: 1}, {Compression: Zstd}, {Compression: Zstd, Level: 19}} {
+	options := []Options{{Level: 1}, {Compression: Zstd, Level: 1}, {}, {Compression: Zstd}, {Compression: Zstd, Level: 19}}
+	if testing.Short() {
+		options = options[:2]
+	}
+	for _, o := range options {
 		var first []byte
 		for _, procs := range []int{1, 2, 4} {
 			runtime.GOMAXPROCS(procs)
@@ -48,6 +52,9 @@ func TestBytesDoNotDependOnProcessors(t *testing.T) {
 }
 
 func TestZstdConcurrencyDoesNotReachTheBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: packs much at slow levels; not with -short")
+	}
 	data := archive(t, bulky(t), Options{Compression: None})
 	for _, level := range []int{1, 3, 6, 19} {
 		var first []byte
@@ -148,6 +155,9 @@ func TestGzipOfEverySizeAroundABlock(t *testing.T) {
 }
 
 func TestOtherProgramsUnpackArchives(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: packs much at slow levels; not with -short")
+	}
 	tr := bulky(t)
 	want := archive(t, tr, Options{Compression: None})
 	for _, level := range []int{1, 2, 4, 6, 8, 9} {
@@ -219,6 +229,9 @@ func TestDefaultIsNotLargerThanGzip9(t *testing.T) {
 
 // A change of these digests is a change of artifacts: it belongs into CHANGELOG.md.
 func TestGoldenDigests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: packs much at slow levels; not with -short")
+	}
 	tr := bulky(t)
 	var got strings.Builder
 	for _, o := range []Options{
