@@ -2,9 +2,9 @@ package initramfs
 
 import (
 	"bytes"
+	"compress/gzip"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 

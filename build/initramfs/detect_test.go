@@ -2,10 +2,9 @@ package initramfs
 
 import (
 	"bytes"
+	"compress/gzip"
 	"strings"
 	"testing"
-
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/volant/fledge-action/build/tree"
 )
