@@ -150,7 +150,7 @@ func (s *scan) add(h *cpio.Header, r *Record) error {
 	}
 	e := &Entry{
 		Name: name, Type: r.kind(), Mode: f[cMode] & 0o7777, UID: f[cUID], GID: f[cGID],
-		Mtime: time.Unix(int64(f[cMtime]), 0).UTC(), Size: r.Size(), Links: f[cNlink], Inode: uint64(f[cIno]), body: r,
+		Mtime: time.Unix(int64(f[cMtime]), 0).UTC(), Size: r.Size(), Links: f[cNlink], Inode: uint64(f[cIno]), record: r, body: r,
 	}
 	switch e.Type {
 	case Char, Block:

@@ -17,6 +17,8 @@ type Compression struct {
 	Header []Field
 	Blocks int64 // where the compressed blocks begin, after the header
 	End    int64 // where the gzip member or zstd frame ends; padding may follow
+
+	Checksum bool // zstd: four bytes of checksum are at the end
 }
 
 // Field is a named number or text of a header.
@@ -175,9 +177,12 @@ func (u *unpacker) startZstd(maxUnpacked int64) error {
 	if w := u.frame.window; w > maxWindow {
 		return fmt.Errorf("zstd window of %d bytes: the kernel takes at most %d: %w", w, maxWindow, ErrLimit)
 	}
+	if n := u.frame.content; n > uint64(maxUnpacked) {
+		return fmt.Errorf("uncompressed archive of %d bytes, at most %d: %w", n, maxUnpacked, ErrLimit)
+	}
 	u.head = head
 	u.zstd, err = zstd.NewReader(u.frame, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(uint64(maxUnpacked)))
+		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(uint64(max(maxUnpacked, maxWindow)))) // limited counts to maxUnpacked
 	if err != nil {
 		return err
 	}
@@ -194,6 +199,7 @@ func (u *unpacker) finish() (Compression, error) {
 	if u.kind == kindNone {
 		return c, nil
 	}
+	c.Checksum = u.frame != nil && u.frame.sum
 	what := "gzip member"
 	if u.kind == kindZstd {
 		what = "zstd frame"

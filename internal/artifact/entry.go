@@ -44,7 +44,8 @@ type Entry struct {
 	Rdev     Rdev              // devices
 	Xattrs   map[string]string // full names to values as getxattr(2) gives them; nil if none
 
-	body *Record // of an archive: the record that holds the content
+	record *Record // of an archive: the entry's own
+	body   *Record // and the one that holds the content
 }
 
 // sortEntries puts entries in byte order of their names.
@@ -83,3 +84,6 @@ func join(dir, base string) string {
 	}
 	return dir + "/" + base
 }
+
+// Record is the record of an archive that made the entry; nil in an image.
+func (e *Entry) Record() *Record { return e.record }

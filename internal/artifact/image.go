@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/volant/fledge-action/internal/ext4read"
 )
@@ -43,4 +44,42 @@ func imageEntry(name string, in *ext4read.Inode) *Entry {
 		e.Size = int64(len(in.Target))
 	}
 	return e
+}
+
+// Range is a range of a file's bytes, End not included.
+type Range struct{ Start, End int64 }
+
+// Data lists where a regular file's content is not a hole, by rising offset, and
+// no further than its size. What an archive holds has no holes.
+func (a *Artifact) Data(e *Entry) ([]Range, error) {
+	if e.Type != File || e.Size == 0 {
+		return nil, nil
+	}
+	if a.Image == nil {
+		return []Range{{0, e.Size}}, nil
+	}
+	in, err := a.Image.Inode(uint32(e.Inode))
+	if err != nil {
+		return nil, fmt.Errorf("mapping %q: %w", e.Name, err)
+	}
+	if in.Flags&ext4read.FlagInlineData != 0 {
+		return []Range{{0, e.Size}}, nil
+	}
+	extents, err := in.Extents()
+	if err != nil {
+		return nil, fmt.Errorf("mapping %q: %w", e.Name, err)
+	}
+	bs := int64(a.Image.Super().BlockSize)
+	var list []Range
+	for _, x := range extents {
+		start, end := int64(x.Logical)*bs, min(int64(x.Logical+x.Len)*bs, e.Size)
+		switch n := len(list) - 1; {
+		case x.Unwritten || start >= end:
+		case n >= 0 && list[n].End == start:
+			list[n].End = end
+		default:
+			list = append(list, Range{start, end})
+		}
+	}
+	return list, nil
 }

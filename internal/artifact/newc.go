@@ -44,6 +44,7 @@ type Record struct {
 	Fields [13]uint32 // see FieldNames
 	Offset int64      // of the header, in bytes of the uncompressed archive
 	Entry  *Entry     // nil for the trailer
+	Lower  bool       // digits over 9 are written in lower case
 }
 
 // Body is where the record's content begins.
@@ -208,6 +209,7 @@ func (g *guard) parse(raw []byte) error {
 			if d < 0 || c < '0' {
 				return g.fail(g.rec.Offset+int64(at+j), "%s is %q: not 8 hexadecimal digits", FieldNames[i], raw[at:at+8])
 			}
+			g.rec.Lower = g.rec.Lower || c >= 'a'
 			g.rec.Fields[i] = g.rec.Fields[i]<<4 | uint32(d)
 		}
 	}

@@ -15,6 +15,7 @@ var le = binary.LittleEndian
 type zstdFrame struct {
 	r       *bufio.Reader
 	window  uint64 // bytes a decoder has to keep
+	content uint64 // bytes when uncompressed, 0 if the header does not say
 	pending []byte // read, not passed on yet
 	left    int64  // bytes of the block that come next
 	sum     bool   // a checksum follows the last block
@@ -71,6 +72,7 @@ func (f *zstdFrame) header() ([]Field, error) {
 		content += 256
 	}
 	add("Frame_Content_Size", contentSize, content)
+	f.content = content
 	if single {
 		f.window = content
 	}

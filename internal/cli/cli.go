@@ -62,6 +62,8 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	case ctx.Err() != nil && !errors.As(err, new(printError)):
 		fmt.Fprintln(p.Stderr, "fledge: interrupted; nothing was written")
 		return ExitInterrupted
+	case errors.Is(err, errDiffer):
+		return ExitDiffer
 	}
 	var usage usageError
 	var wrong config.Errors
@@ -110,9 +112,11 @@ the same bytes everywhere.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.buildCommand(), p.validateCommand(), p.versionCommand())
+	root.AddCommand(p.buildCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
-		c.Args = noArgs
+		if c.Args == nil {
+			c.Args = noArgs
+		}
 	}
 	return root
 }

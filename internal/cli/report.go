@@ -80,8 +80,7 @@ func (r *reporter) line(format string, args ...any) {
 		return
 	}
 	r.clear()
-	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\ufffd") // one line, whatever names hold
-	fmt.Fprintln(r.w, printable(text))
+	fmt.Fprintln(r.w, oneLine(fmt.Sprintf(format, args...)))
 }
 
 func (r *reporter) clear() {
@@ -122,6 +121,9 @@ func size(n int64) string {
 	}
 	return fmt.Sprintf("%d bytes", n)
 }
+
+// oneLine is printable text on one line, whatever names in it hold.
+func oneLine(s string) string { return printable(strings.ReplaceAll(s, "\n", "\ufffd")) }
 
 // printable replaces control characters, which names in images and replies of
 // servers may hold, so that they cannot work a terminal or a CI log.
