@@ -55,6 +55,10 @@ func (r *Record) Size() int64 { return int64(r.Fields[cFilesize]) }
 
 func (r *Record) kind() Type { return typeBits[r.Fields[cMode]&0xF000] }
 
+// summed reports whether c_check is the sum of the content's bytes. Links' targets
+// have none, neither for GNU cpio nor for the kernel.
+func (r *Record) summed() bool { return r.Magic == "070702" && r.kind() == File }
+
 // align rounds up to a multiple of 4, as headers with names and bodies are.
 func align(n int64) int64 { return (n + 3) &^ 3 }
 
@@ -114,13 +118,13 @@ func (g *guard) body(p []byte) (int, error) {
 	n, err := g.r.Read(p[:min(int64(len(p)), g.left)])
 	g.pos += int64(n)
 	g.left -= int64(n)
-	if g.rec.Magic == "070702" {
+	if g.rec.summed() {
 		for _, b := range p[:n] {
 			g.sum += uint32(b)
 		}
 	}
 	switch {
-	case n > 0 && g.left == 0 && g.rec.Magic == "070702" && g.sum != g.rec.Fields[cCheck]:
+	case n > 0 && g.left == 0 && g.rec.summed() && g.sum != g.rec.Fields[cCheck]:
 		g.err = g.fail(g.rec.Offset, "c_check is %08x, the content's sum %08x", g.rec.Fields[cCheck], g.sum)
 		return 0, g.err
 	case n > 0:
@@ -162,6 +166,7 @@ func (g *guard) header() error {
 	raw := make([]byte, headerSize, headerSize+256)
 	if n, err := io.ReadFull(g.r, raw); err != nil {
 		g.pos += int64(n)
+		g.rec.Magic = string(raw[:min(n, 6)])
 		switch {
 		case n == 0 && errors.Is(err, io.EOF):
 			return g.fail(g.pos, "the archive ends without a trailer")
@@ -254,7 +259,7 @@ func (g *guard) fields() error {
 	case k != File && k != Symlink && r.Size() != 0:
 		return g.fail(r.Offset, "a %s with %d bytes of content", k, r.Size())
 	}
-	if r.Magic == "070702" && r.Size() == 0 && r.Fields[cCheck] != 0 {
+	if r.summed() && r.Size() == 0 && r.Fields[cCheck] != 0 {
 		return g.fail(r.Offset, "c_check is %08x without content", r.Fields[cCheck])
 	}
 	return nil
