@@ -74,12 +74,12 @@ func (c *comparison) journals(a, b *ext4read.FS) error {
 	if err != nil {
 		return fmt.Errorf("second artifact: %w", err)
 	}
-	return c.stored("journal", ja, jb)
+	return c.stored("journal", ja, jb, 1024) // after its superblock
 }
 
 // stored compares where two inodes' blocks are, and for what is no file what
-// they hold.
-func (c *comparison) stored(where string, a, b *ext4read.Inode) error {
+// they hold from a byte on.
+func (c *comparison) stored(where string, a, b *ext4read.Inode, from int64) error {
 	x, err := a.Extents()
 	if err != nil {
 		return fmt.Errorf("first artifact: %w", err)
@@ -104,7 +104,7 @@ func (c *comparison) stored(where string, a, b *ext4read.Inode) error {
 	if err := c.spend(where, min(ra.Size(), rb.Size())); err != nil {
 		return err
 	}
-	off, err := firstDifference(c.ctx, ra, rb, 0, min(ra.Size(), rb.Size()))
+	off, err := firstDifference(c.ctx, ra, rb, from, max(from, min(ra.Size(), rb.Size())))
 	if err != nil {
 		return fmt.Errorf("comparing %s: %w", where, err)
 	}
@@ -186,7 +186,7 @@ func (c *comparison) inodes(a, b *artifact.Entry) error {
 	c.structure(where, "crtime", timeText(x.Crtime), timeText(y.Crtime))
 	c.fields(where, notDerived(x), notDerived(y))
 	if a.Type == artifact.File && b.Type == artifact.File || a.Type == artifact.Dir && b.Type == artifact.Dir {
-		return c.stored(where, x, y)
+		return c.stored(where, x, y, 0)
 	}
 	return nil
 }

@@ -178,11 +178,25 @@ func (c *comparison) content(l *changes, a, b *artifact.Entry) error {
 		*l = append(*l, Change{Field: "content", A: x, B: y, Offset: &off})
 	}
 	if c.a.Image != nil && c.b.Image != nil && c.a.Image.Super().BlockSize == c.b.Image.Super().BlockSize {
-		if !slices.Equal(dataA, dataB) {
-			l.add("holes, data is at", rangesText(dataA), rangesText(dataB))
+		holesA, holesB := holes(dataA, a.Size), holes(dataB, b.Size)
+		if !slices.Equal(holesA, holesB) {
+			*l = append(*l, Change{Field: "holes", A: rangesText(holesA), B: rangesText(holesB)})
 		}
 	}
 	return nil
+}
+
+// holes is what is left of a file between its data.
+func holes(data []artifact.Range, size int64) []artifact.Range {
+	var list []artifact.Range
+	at := int64(0)
+	for _, r := range append(slices.Clip(data), artifact.Range{Start: size, End: size}) {
+		if r.Start > at {
+			list = append(list, artifact.Range{Start: at, End: r.Start})
+		}
+		at = r.End
+	}
+	return list
 }
 
 // bytes finds the first byte that differs, -1 if none does. Where both files have
