@@ -2,19 +2,27 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/volant/fledge-action/internal/elftest"
+	"github.com/volant/fledge-action/internal/newctest"
 	"github.com/volant/fledge-action/internal/ocitest"
 )
 
@@ -31,6 +39,9 @@ func TestMain(m *testing.M) {
 //	loader FILE            what stands for musl's loader
 //	same FILE FILE         fails unless both have the same bytes
 //	differ FILE FILE       fails if they have
+//	code N PROGRAM...      runs a program that has to exit with N
+//	newc FILE KIND         a newc archive: sample, other, hostile or broken; compressed as FILE's name says
+//	patch FILE AT HEX      writes bytes at an offset of a file
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -45,6 +56,9 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image":    scriptImage,
 			"registry": scriptRegistry,
+			"code":     scriptCode,
+			"newc":     scriptNewc,
+			"patch":    scriptPatch,
 			"elf":      scriptELF,
 			"busybox":  scriptBusybox,
 			"loader":   scriptLoader,
@@ -130,6 +144,86 @@ func busybox() []byte {
 func scriptBusybox(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), busybox(), 0o644))
 	ts.Setenv("BUSYBOX_SHA256", fmt.Sprintf("%x", sha256.Sum256(busybox())))
+}
+
+func scriptCode(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%q exits with %d, want %d", args[1:], got, want)
+	}
+}
+
+func scriptNewc(ts *testscript.TestScript, _ bool, args []string) {
+	at := uint32(1714979289)
+	records := []newctest.Record{
+		{Name: ".", Mode: 0o040755, Mtime: at},
+		{Name: "bin", Mode: 0o120777, Body: "usr/bin", Mtime: at},
+		{Name: "dev", Mode: 0o040755, Mtime: at},
+		{Name: "dev/console", Mode: 0o020600, Major: 5, Minor: 1, Mtime: at},
+		{Name: "etc", Mode: 0o040755, Mtime: at},
+		{Name: "etc/hosts", Mode: 0o100644, Mtime: at, Body: "127.0.0.1 localhost\n"},
+		{Name: "tmp", Mode: 0o041777, Mtime: at},
+		{Name: "usr", Mode: 0o040755, Mtime: at},
+		{Name: "usr/bin", Mode: 0o040755, Mtime: at},
+		{Name: "usr/bin/one", Mode: 0o104755, UID: 1000, GID: 50, Nlink: 2, Ino: 99, Mtime: at},
+		{Name: "usr/bin/two", Mode: 0o104755, UID: 1000, GID: 50, Nlink: 2, Ino: 99, Mtime: at, Body: "\x7fELF\x00\xff binary\r\n"},
+	}
+	for i := range records[:9] {
+		records[i].Ino = uint32(i + 1)
+	}
+	switch args[1] {
+	case "sample":
+	case "other":
+		records[5].Mode, records[5].Body = 0o100600, "127.0.0.1 localhosT\n"
+		records[6].Name = "temp"
+	case "hostile":
+		for _, name := range []string{"\x1b[2J\x1b]0;owned\x07", "two\nlines", "a -> b", " space", "no\xffutf8", "\u202egnp.exe", "\u009bcsi", `quote"d`} {
+			records = append(records, newctest.File("usr/"+name, ""))
+		}
+		records = append(records, newctest.Link("usr/link", "\x1b[31mred\n"))
+	case "broken":
+		records = append(records, newctest.File("../../etc/shadow", ""))
+	default:
+		ts.Fatalf("newc: unknown kind %q", args[1])
+	}
+	data := []byte(newctest.Archive(records...))
+	var packed bytes.Buffer
+	switch filepath.Ext(args[0]) {
+	case ".gz":
+		w := gzip.NewWriter(&packed)
+		_, err := w.Write(data)
+		ts.Check(err)
+		ts.Check(w.Close())
+		data = packed.Bytes()
+	case ".zst":
+		w, err := zstd.NewWriter(&packed)
+		ts.Check(err)
+		_, err = w.Write(data)
+		ts.Check(err)
+		ts.Check(w.Close())
+		data = packed.Bytes()
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
+}
+
+func scriptPatch(ts *testscript.TestScript, _ bool, args []string) {
+	at, err := strconv.ParseInt(args[1], 0, 64)
+	ts.Check(err)
+	b, err := hex.DecodeString(args[2])
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = f.WriteAt(b, at)
+	ts.Check(err)
+	ts.Check(f.Close())
 }
 
 func scriptCompare(ts *testscript.TestScript, args []string, same bool) {

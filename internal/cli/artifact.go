@@ -21,13 +21,13 @@ import (
 func openFile(name string) (*os.File, int64, error) {
 	info, err := os.Stat(name) // first, since opening a FIFO would wait
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, fmt.Errorf("%s: no such file", name)
+		return nil, 0, fmt.Errorf("%s: no such file", shown(name))
 	}
 	if err != nil {
 		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s: it is not a regular file", name)
+		return nil, 0, fmt.Errorf("%s: it is not a regular file", shown(name))
 	}
 	f, err := os.Open(name)
 	if err != nil {

@@ -429,8 +429,10 @@ func TestDifferentFormatsAreComparedByTheirPaths(t *testing.T) {
 	img := image(t, tr, ext4.Options{})
 	at := uint32(epoch.Unix())
 	records := []nc.Record{
-		{Name: ".", Mode: 0o040755, Mtime: at}, {Name: "dir", Mode: 0o040755, Mtime: at},
-		{Name: "dir/file", Mode: 0o100644, Mtime: at, Body: "hello" + strings.Repeat("\x00", 20000)}, {Name: "lost+found", Mode: 0o040700, Mtime: at},
+		{Name: ".", Mode: 0o040755, Mtime: at},
+		{Name: "dir", Mode: 0o040755, Mtime: at},
+		{Name: "dir/file", Mode: 0o100644, Mtime: at, Body: "hello" + strings.Repeat("\x00", 20000)},
+		{Name: "lost+found", Mode: 0o040700, Mtime: at},
 	}
 	r := difference(t, img, []byte(nc.Archive(records...)))
 	if r.Same() || r.Paths != nil || r.Structures != nil {
