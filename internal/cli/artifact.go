@@ -129,7 +129,7 @@ func marshal(v any, prefix, indent string) ([]byte, error) {
 	var out []byte
 	for _, r := range strings.TrimRight(b.String(), "\n") {
 		switch {
-		case r < 0x80 || strconv.IsPrint(r):
+		case r < 0x7F || strconv.IsPrint(r):
 			out = utf8.AppendRune(out, r)
 		case r > 0xFFFF:
 			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xD800+(r-0x10000)>>10, 0xDC00+(r-0x10000)&0x3FF)

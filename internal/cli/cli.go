@@ -15,7 +15,7 @@ import (
 // Exit codes are part of the command line's contract; docs/cli.md lists them.
 const (
 	ExitOK          = 0
-	ExitFailed      = 1   // the build failed
+	ExitFailed      = 1   // the build failed, the artifact cannot be read or has problems
 	ExitUsage       = 2   // flags, fledge.toml or a manifest are wrong: nothing was written
 	ExitInterrupted = 130 // SIGINT, SIGTERM or SIGHUP
 )
@@ -92,6 +92,7 @@ It needs no root, no loop device and no other programs, and the same inputs give
 the same bytes everywhere.`,
 		Example: `  fledge build                       # fledge.toml here → NAME.img + manifest.json
   fledge validate                    # is fledge.toml right?
+  fledge inspect nginx.img           # what is in it?
   volar plugins install --manifest manifest.json`,
 		Version:                    p.Version,
 		Args:                       unknownCommand,

@@ -37,20 +37,25 @@ goes to standard error: a progress bar on a terminal, one line a stage elsewhere
 | ` + "`warnings`" + ` | list of messages |
 
 ` + "`fledge validate --json`" + ` prints ` + "`config`" + `, the file's name, ` + "`strategy`" + ` and ` + "`warnings`" + `. These keys stay; others may come.
+What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print is in [inspect](inspect.md).
 
 ## Exit codes
 
 | code | |
 |---|---|
-| 0 | done |
+| 0 | done; ` + "`fledge diff`" + `: the artifacts are the same bytes |
 | 1 | the build failed; nothing was written, unless only printing the result failed |
+| | ` + "`fledge inspect`" + `: the artifact cannot be read, is malformed, does not have the path, or ` + "`--check`" + ` found problems |
+| | ` + "`fledge diff`" + `: the artifacts differ |
 | 2 | flags, fledge.toml, or the manifest that follows from it, are wrong; nothing was written |
+| | ` + "`fledge diff`" + `: the artifacts could not be compared |
 | 130 | interrupted by SIGINT, SIGTERM or SIGHUP; nothing was written |
 
 A signal that was ignored when fledge started, as ` + "`nohup`" + ` does with SIGHUP, stays ignored.
 
 ## Why
 
+*Why has ` + "`fledge diff`" + ` codes of its own?* They are those of diff(1) and cmp(1), which scripts that compare files expect.
 *Why does an interrupted build say that nothing was written?* Because both files get their names in the last step, after everything else has
 succeeded. Until then the bytes have no name, and go with the process.
 

@@ -34,14 +34,16 @@ var may = map[string][]string{
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
 	"build/initramfs":   {"build/tree", "github.com/klauspost/compress/zstd"},
 	"build":             {"build/", "manifest", "internal/outfile", "github.com/google/go-containerregistry/pkg/authn", "golang.org/x/sys/unix"},
-	"internal/cli":      {"build", "build/", "manifest", "internal/outfile", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
+	"internal/cli":      {"build", "build/", "manifest", "internal/artifact", "internal/compare", "internal/outfile", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
+	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
+	"internal/compare":  {"internal/artifact", "internal/ext4read"},
 	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/term"},
 }
 
 // testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/ocitest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/testneed", "internal/vmtest", "examples"}
 
 // banned names functions that bring a hidden input or output into a package, and
 // where they are at home.
