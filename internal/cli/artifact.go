@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -62,15 +61,6 @@ func (s *spool) Close() error {
 		return nil
 	}
 	return s.f.Close()
-}
-
-// inArtifact gives a path of the command line as a name in an artifact.
-func inArtifact(arg string) string {
-	name := strings.TrimPrefix(path.Clean("/"+arg), "/")
-	if name == "" {
-		return "."
-	}
-	return name
 }
 
 // shown is a name as it is printed: as it is if it is plain, else as a quoted Go
