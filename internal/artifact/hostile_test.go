@@ -224,6 +224,9 @@ func TestTruncatedArchivesAreRefusedEverywhere(t *testing.T) {
 // TestFlippedBytesAreRefusedOrRead changes every byte: what is read still has
 // sane entries, and what is refused says that it is the archive's fault.
 func TestFlippedBytesAreRefusedOrRead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens thousands of archives")
+	}
 	for name, data := range packed(sample) {
 		read := 0
 		for i := range len(data) {
@@ -396,6 +399,9 @@ func isVerdict(err error) bool {
 }
 
 func TestDamagedImagesAreRefusedOrRead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens thousands of images")
+	}
 	for flavour := range 5 {
 		image := golden(t, flavour)
 		read, refused := 0, 0

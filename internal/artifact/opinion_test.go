@@ -255,3 +255,45 @@ func TestImagesAreReadAsOthersReadThem(t *testing.T) {
 		})
 	}
 }
+
+// TestDataLeavesOutWhatReadsAsZeros has debugfs allocate blocks inside and behind a
+// file without writing them.
+func TestDataLeavesOutWhatReadsAsZeros(t *testing.T) {
+	testneed.Tool(t, "mke2fs", "debugfs")
+	mke2fs, _ := testneed.Look("mke2fs")
+	debugfs, _ := testneed.Look("debugfs")
+	image := filepath.Join(t.TempDir(), "image")
+	out, err := exec.Command(mke2fs, "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-d", plant(t, false), image, "16M").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, request := range []string{"fallocate sparse 10 20", "fallocate sparse 100 110"} {
+		if out, err := exec.Command(debugfs, "-w", "-R", request, image).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	data, err := os.ReadFile(image)
+	do(t, err)
+	a, err := open(string(data), Options{Verify: true})
+	do(t, err)
+	e := a.Lookup("sparse")
+	in, err := a.Image.Inode(uint32(e.Inode))
+	do(t, err)
+	extents, err := in.Extents()
+	do(t, err)
+	if len(extents) != 3 || !extents[1].Unwritten || !extents[2].Unwritten {
+		t.Fatalf("debugfs made extents %v", extents)
+	}
+	got, err := a.Data(e)
+	do(t, err)
+	if len(got) != 1 || got[0] != (Range{0, 4096}) {
+		t.Errorf("data is at %v", got)
+	}
+	r, err := a.Content(context.Background(), e)
+	do(t, err)
+	content, err := io.ReadAll(r)
+	do(t, err)
+	if string(content) != "start"+strings.Repeat("\x00", 299_995) {
+		t.Error("the content is another")
+	}
+}
