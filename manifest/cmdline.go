@@ -6,8 +6,10 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -16,15 +18,78 @@ import (
 // without a word; a manifest cut short cannot be decoded and the VM halts.
 const CommandLineLimit = 2047
 
-// What the command line says besides the manifest, with everything that the
-// Volant host decides at its longest: IPv4 addresses of 15 bytes, a VM name of
-// 63 bytes (a DNS label), an API address of 15 and a port of 5.
-var (
-	fixedPart = "console=ttyS0 reboot=k panic=1 quiet loglevel=1 i8042.noaux i8042.nokbd pci=lastbus=0" +
-		" ip=255.255.255.255::255.255.255.255:255.255.255.255:" + strings.Repeat("v", 63) + ":eth0:off" +
-		" volant.api_host=255.255.255.255 volant.api_port=65535 volant.runtime= volant.plugin= volant.manifest="
-	rootfsPart = " volant.rootfs_device=vda volant.rootfs_fstype=ext4"
-)
+// Host is what a Volant host decides when it starts a VM, as far as the kernel
+// command line tells it. No field may hold white space, Extra aside.
+type Host struct {
+	VM                        string // name of the VM, which is the guest's host name
+	Address, Gateway, Netmask string // IPv4, of the guest's eth0
+	APIHost                   string // where the guest reaches volantd
+	APIPort                   int
+	Console                   string // "ttyS0" on Volant, which "" means too
+	Extra                     string // arguments that the VM's creator adds
+}
+
+// longestHost has everything that the host decides at its longest: a VM name of
+// 63 bytes (a DNS label), IPv4 addresses of 15 and a port of 5.
+var longestHost = Host{
+	VM:      strings.Repeat("v", 63),
+	Address: longestAddress, Gateway: longestAddress, Netmask: longestAddress,
+	APIHost: longestAddress, APIPort: 65535,
+}
+
+const longestAddress = "255.255.255.255"
+
+// KernelCommandLine returns the line with which a host boots a VM of this plugin.
+// The words and their order are Volant's (it varies that of the last seven); the
+// first of two words with one name counts, so Extra overrides what follows it. A
+// line of more than CommandLineLimit bytes is an error that names what takes most.
+func (m *Manifest) KernelCommandLine(h Host) (string, error) {
+	encoded, err := m.encodeForCommandLine()
+	if err != nil {
+		return "", fmt.Errorf("making the kernel command line: %w", err)
+	}
+	line := m.commandLineWith(h, encoded)
+	if len(line) > CommandLineLimit {
+		largest := ""
+		for _, part := range m.CommandLine().Largest[:min(3, len(m.CommandLine().Largest))] {
+			largest += fmt.Sprintf(", %s %d", part.Key, part.Bytes)
+		}
+		return "", fmt.Errorf("making the kernel command line: it has %d bytes, the kernel keeps %d; the manifest takes %d of them%s",
+			len(line), CommandLineLimit, len(encoded), largest)
+	}
+	return line, nil
+}
+
+func (m *Manifest) commandLineWith(h Host, encoded string) string {
+	words := []string{
+		"console=" + cmp.Or(h.Console, "ttyS0"),
+		"reboot=k panic=1 quiet loglevel=1 i8042.noaux i8042.nokbd pci=lastbus=0",
+		"ip=" + h.Address + "::" + h.Gateway + ":" + h.Netmask + ":" + h.VM + ":eth0:off",
+	}
+	if h.Extra != "" {
+		words = append(words, h.Extra)
+	}
+	words = append(words, "volant.runtime="+m.Runtime, "volant.api_host="+h.APIHost, "volant.api_port="+strconv.Itoa(h.APIPort),
+		"volant.plugin="+m.Name, "volant.manifest="+encoded)
+	if m.Rootfs != nil {
+		words = append(words, "volant.rootfs_device=vda", "volant.rootfs_fstype=ext4")
+	}
+	return strings.Join(words, " ")
+}
+
+// encodeForCommandLine is the manifest as Volant hands it to its agent: gzip of
+// JSON in base64url without padding.
+func (m *Manifest) encodeForCommandLine() (string, error) {
+	text, err := json.Marshal(normalized(m))
+	if err != nil {
+		return "", err
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, _ = w.Write(text) // a bytes.Buffer takes everything
+	_ = w.Close()
+	return base64.RawURLEncoding.EncodeToString(packed.Bytes()), nil
+}
 
 // encodingMargin is added to the compressed size, in bytes: Volant writes the
 // JSON keys in an order of its own, which moves the result by a few bytes.
@@ -63,13 +128,7 @@ func (m *Manifest) CommandLine() CommandLine {
 }
 
 // plainSize is the length of the line without the encoded manifest.
-func (m *Manifest) plainSize() int {
-	size := len(fixedPart) + len(m.Name) + len(m.Runtime)
-	if m.Rootfs != nil {
-		size += len(rootfsPart)
-	}
-	return size
-}
+func (m *Manifest) plainSize() int { return len(m.commandLineWith(longestHost, "")) }
 
 // encodedSize is the length of the value of volant.manifest.
 func encodedSize(m *Manifest) int {

@@ -34,11 +34,45 @@ func checkELF(content tree.Content, arch string) (interp string, err error) {
 }
 
 func parseELF(head []byte, arch string) (interp string, err error) {
+	f, err := openELF(head, arch)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if f.Machine != machines[arch] {
+		return "", fmt.Errorf("it is for %s, the platform is %s", machineName(f.Machine), arch)
+	}
+	return interpreter(f)
+}
+
+// ELF is what the headers of an executable say.
+type ELF struct {
+	Arch   string // in Go's words ("amd64") where it is one that kestrel can run on, else ELF's ("EM_RISCV")
+	Interp string // the program interpreter it asks for, "" if it is static
+}
+
+// HeadSize is how much of a file ReadELF takes, in bytes.
+const HeadSize = headSize
+
+// ReadELF reads the headers of an executable from the first HeadSize bytes of its
+// file, or all of it if it is shorter.
+func ReadELF(head []byte) (ELF, error) {
+	f, err := openELF(head, "an agent")
+	if err != nil {
+		return ELF{}, err
+	}
+	defer f.Close()
+	interp, err := interpreter(f)
+	return ELF{Arch: machineName(f.Machine), Interp: interp}, err
+}
+
+// openELF parses the head of an executable; who needs it stands in messages.
+func openELF(head []byte, who string) (*elf.File, error) {
 	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
-		return "", fmt.Errorf("it is no ELF executable; it begins with %q", head[:min(len(head), 32)])
+		return nil, fmt.Errorf("it is no ELF executable; it begins with %q", head[:min(len(head), 32)])
 	}
 	if len(head) < 64 || elf.Class(head[elf.EI_CLASS]) != elf.ELFCLASS64 || elf.Data(head[elf.EI_DATA]) != elf.ELFDATA2LSB {
-		return "", fmt.Errorf("it is no 64-bit little-endian ELF executable, as %s needs", arch)
+		return nil, fmt.Errorf("it is no 64-bit little-endian ELF executable, as %s needs", who)
 	}
 	// The section table lies at the end of the file and is not needed: without
 	// its offset and count (e_shoff; e_shentsize, e_shnum, e_shstrndx) the head
@@ -47,19 +81,17 @@ func parseELF(head []byte, arch string) (interp string, err error) {
 	clear(head[0x28:0x30])
 	clear(head[0x3a:0x40])
 	f, err := elf.NewFile(bytes.NewReader(head))
-	if err != nil {
-		return "", fmt.Errorf("reading its ELF headers: %w", err)
-	}
-	defer f.Close()
 	switch {
-	case f.Machine != machines[arch]:
-		return "", fmt.Errorf("it is for %s, the platform is %s", machineName(f.Machine), arch)
+	case err != nil:
+		return nil, fmt.Errorf("reading its ELF headers: %w", err)
 	case f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN:
-		return "", fmt.Errorf("it is no executable but of ELF type %v", f.Type)
+		err = fmt.Errorf("it is no executable but of ELF type %v", f.Type)
 	case f.Entry == 0:
-		return "", errors.New("it has no entry point: it is a library, not an executable")
+		err = errors.New("it has no entry point: it is a library, not an executable")
+	default:
+		return f, nil
 	}
-	return interpreter(f)
+	return nil, errors.Join(err, f.Close())
 }
 
 // interpreter reads PT_INTERP, and makes sure that something is loaded at all.

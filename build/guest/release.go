@@ -13,18 +13,23 @@ import (
 	"unicode"
 
 	"github.com/volant/fledge-action/build/fetch"
+	"github.com/volant/fledge-action/build/tree"
 )
 
 // The release and its assets.
 const (
 	repository     = "volantvm/volant"
 	agentAsset     = "kestrel"
+	kernelAsset    = "bzImage"
 	checksumsAsset = "checksums.txt"
 	defaultBase    = "https://api.github.com"
 
 	acceptJSON  = "application/vnd.github+json"
 	acceptBytes = "application/octet-stream"
 )
+
+// MaxKernel is the largest kernel accepted, in bytes.
+const MaxKernel = 256 << 20
 
 // latest is the version that stands for the newest release.
 const latest = "latest"
@@ -64,32 +69,65 @@ func newGitHub(r Request) (*github, error) {
 
 // resolveRelease finds the release, its checksum for the agent, and the agent.
 func resolveRelease(ctx context.Context, r Request) (Agent, error) {
+	pick := func(rel release) (asset, error) { return rel.agent(r.Arch) }
+	d, err := download(ctx, r, pick, MaxAgent)
+	return Agent{Version: d.Version, Digest: d.Digest, URI: d.URI, Content: d.Content}, err
+}
+
+// Asset is a verified file of a release.
+type Asset struct {
+	Version string // the release's tag
+	Digest  string // "sha256:" and hex
+	URI     string // where it came from, without credentials
+	Content tree.Content
+}
+
+// ResolveKernel finds Volant's own kernel, the asset bzImage of a release, and
+// verifies it as the agent is verified. It brings an initramfs with an init, the
+// agent and busybox. Of r it takes Version, Arch, BaseURL, Token and Fetch. That
+// there is none for an architecture is an error.
+func ResolveKernel(ctx context.Context, r Request) (Asset, error) {
+	r.SHA256 = ""
+	pick := func(rel release) (asset, error) { return rel.asset(kernelAsset) }
+	if r.Arch != "amd64" {
+		return Asset{}, fmt.Errorf("resolving kernel: Volant publishes its kernel for amd64 only, not for %q", r.Arch)
+	}
+	d, err := download(ctx, r, pick, MaxKernel)
+	if err != nil {
+		return Asset{}, fmt.Errorf("resolving kernel: %w", err)
+	}
+	return d, nil
+}
+
+// download finds the release that r names and fetches the asset that pick chooses
+// from it, at most limit bytes of it.
+func download(ctx context.Context, r Request, pick func(release) (asset, error), limit int64) (Asset, error) {
 	g, err := newGitHub(r)
 	if err != nil {
-		return Agent{}, err
+		return Asset{}, err
 	}
 	rel, err := g.release(ctx, cmp.Or(r.Version, latest))
 	if err != nil {
-		return Agent{}, err
+		return Asset{}, err
 	}
-	a, err := rel.agent(r.Arch)
+	a, err := pick(rel)
 	if err != nil {
-		return Agent{}, fmt.Errorf("reading release %q: %w", rel.Tag, err)
+		return Asset{}, fmt.Errorf("reading release %q: %w", rel.Tag, err)
 	}
-	sum, err := g.checksum(ctx, rel, a)
+	sum, err := g.checksum(ctx, rel, a, limit)
 	if err != nil {
-		return Agent{}, fmt.Errorf("reading release %q: %w", rel.Tag, err)
+		return Asset{}, fmt.Errorf("reading release %q: %w", rel.Tag, err)
 	}
 	if pin := pinned(r); pin != "" && pin != sum {
-		return Agent{}, fmt.Errorf("checking %s of release %q: [agent] checksum is %s but the release has %s", a.Name, rel.Tag, pin, sum)
+		return Asset{}, fmt.Errorf("checking %s of release %q: [agent] checksum is %s but the release has %s", a.Name, rel.Tag, pin, sum)
 	}
 	content, err := g.fetch.File(ctx, fetch.Request{
-		URL: g.assetURL(a), SHA256: sum, Max: MaxAgent, Accept: acceptBytes, Token: g.token, TokenHost: g.host,
+		URL: g.assetURL(a), SHA256: sum, Max: limit, Accept: acceptBytes, Token: g.token, TokenHost: g.host,
 	})
 	if err != nil {
-		return Agent{}, fmt.Errorf("downloading %s of release %q: %w", a.Name, rel.Tag, g.explain(err))
+		return Asset{}, fmt.Errorf("downloading %s of release %q: %w", a.Name, rel.Tag, g.explain(err))
 	}
-	return Agent{Version: rel.Tag, Digest: content.Digest(), URI: g.uri(a), Content: content}, nil
+	return Asset{Version: rel.Tag, Digest: content.Digest(), URI: g.uri(a), Content: content}, nil
 }
 
 // release finds the release for a version: the tag as it was given, then with or
@@ -218,14 +256,14 @@ func (rel release) asset(name string) (asset, error) {
 	return found[0], nil
 }
 
-// checksum is the sha256 that the release promises for a.
-func (g *github) checksum(ctx context.Context, rel release, a asset) (string, error) {
+// checksum is the sha256 that the release promises for a, which may have limit bytes.
+func (g *github) checksum(ctx context.Context, rel release, a asset, limit int64) (string, error) {
 	list, err := rel.asset(checksumsAsset)
 	if err != nil {
-		return "", fmt.Errorf("%w; without it the agent cannot be verified", err)
+		return "", fmt.Errorf("%w; without it %s cannot be verified", err, a.Name)
 	}
-	if a.Size > MaxAgent {
-		return "", fmt.Errorf("asset %q has %d bytes, the limit is %d", a.Name, a.Size, MaxAgent)
+	if a.Size > limit {
+		return "", fmt.Errorf("asset %q has %d bytes, the limit is %d", a.Name, a.Size, limit)
 	}
 	body, err := g.fetch.Bytes(ctx, fetch.Request{
 		URL: g.assetURL(list), SHA256: gitHubDigest(list), Max: MaxChecksums, Accept: acceptBytes, Token: g.token, TokenHost: g.host,
