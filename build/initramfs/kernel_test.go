@@ -47,7 +47,7 @@ func TestTheKernelUnpacksTheTree(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
-			got, err := vmtest.List(ctx, vmtest.Config{Kernel: kernel, Scratch: dir, MemoryMiB: 512}, path)
+			got, err := vmtest.List(ctx, kernel, path)
 			if err != nil {
 				t.Fatal(err)
 			}

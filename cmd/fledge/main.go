@@ -50,7 +50,7 @@ func run() int {
 	case <-time.After(grace):
 	}
 	if !outfile.AbortAll() {
-		fmt.Fprintln(os.Stderr, "fledge: interrupted; nothing was written")
+		fmt.Fprintln(os.Stderr, cli.Interrupted)
 		return cli.ExitInterrupted
 	}
 	select {

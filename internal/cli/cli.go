@@ -15,10 +15,13 @@ import (
 // Exit codes are part of the command line's contract; docs/cli.md lists them.
 const (
 	ExitOK          = 0
-	ExitFailed      = 1   // the build failed, the artifact cannot be read or has problems
+	ExitFailed      = 1   // the build or the boot failed, the artifact cannot be read or has problems
 	ExitUsage       = 2   // flags, fledge.toml or a manifest are wrong: nothing was written
 	ExitInterrupted = 130 // SIGINT, SIGTERM or SIGHUP
 )
+
+// Interrupted is what an interrupted command says.
+const Interrupted = "fledge: interrupted; nothing was written or left running"
 
 // Program is what the command line runs in.
 type Program struct {
@@ -60,7 +63,7 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	case err == nil:
 		return ExitOK
 	case ctx.Err() != nil && !errors.As(err, new(printError)):
-		fmt.Fprintln(p.Stderr, "fledge: interrupted; nothing was written")
+		fmt.Fprintln(p.Stderr, Interrupted)
 		return ExitInterrupted
 	case errors.Is(err, errDiffer):
 		return ExitDiffer
@@ -89,10 +92,11 @@ image made from an OCI image, or an initramfs made from your own files, and the
 manifest.json that Volant installs.
 
 It needs no root, no loop device and no other programs, and the same inputs give
-the same bytes everywhere.`,
+the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`,
 		Example: `  fledge build                       # fledge.toml here → NAME.img + manifest.json
   fledge validate                    # is fledge.toml right?
   fledge inspect nginx.img           # what is in it?
+  fledge boot NAME.img               # does it start, and answer?
   volar plugins install --manifest manifest.json`,
 		Version:                    p.Version,
 		Args:                       unknownCommand,
@@ -113,7 +117,7 @@ the same bytes everywhere.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.buildCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.versionCommand())
+	root.AddCommand(p.buildCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArgs

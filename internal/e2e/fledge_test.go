@@ -331,7 +331,7 @@ func TestNginxBootsAndAnswers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	vm, err := vmtest.Boot(ctx, vmtest.Config{
-		Image: b.image, Manifest: b.manifest, Kernel: kernel, Agent: needAgent(t), Scratch: t.TempDir(),
+		Artifact: b.image, Manifest: b.manifest, Kernel: kernel, Agent: needAgent(t), Scratch: t.TempDir(),
 	})
 	if err != nil {
 		t.Fatal(err)

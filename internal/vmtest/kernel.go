@@ -12,6 +12,9 @@ import (
 	_ "github.com/gokrazy/kernel.amd64"
 )
 
+// Program is the emulator.
+const Program = "qemu-system-x86_64"
+
 const (
 	kernelModule = "github.com/gokrazy/kernel.amd64"
 	agentPackage = "github.com/volant/fledge-action/internal/vmtest/testagent"
