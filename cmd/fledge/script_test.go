@@ -24,16 +24,20 @@ import (
 	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/newctest"
 	"github.com/volant/fledge-action/internal/ocitest"
+	"github.com/volant/fledge-action/internal/qemutest"
+	"github.com/volant/fledge-action/internal/tool"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fledge": main})
+	testscript.Main(m, map[string]func(){"fledge": main, qemutest.Program: qemutest.Main})
 }
 
 // TestScript runs testdata/script. Beside testscript's own commands there are
 //
 //	image DIR [plain]      an OCI layout of a small nginx; plain has no ENTRYPOINT, PORT or USER
 //	registry               a loopback registry with nginx:1.27, its address in $REGISTRY
+//	plugin DIR             an initramfs web.cpio.gz with its manifest.json, and a file vmlinuz that
+//	                       is taken for a kernel
 //	busybox FILE           one with a busybox's list of applets, its sum in $BUSYBOX_SHA256
 //	elf FILE [LIBRARY...]  an executable for amd64, static or with musl's loader and the libraries
 //	loader FILE            what stands for musl's loader
@@ -42,6 +46,9 @@ func TestMain(m *testing.M) {
 //	code N PROGRAM...      runs a program that has to exit with N
 //	newc FILE KIND         a newc archive: sample, other, hostile or broken; compressed as FILE's name says
 //	patch FILE AT HEX      writes bytes at an offset of a file
+//
+// qemu-system-x86_64 is the stand-in of package qemutest, $FLEDGE the path of fledge,
+// $NEWLINE a line break.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -51,11 +58,15 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Values["t"] = t
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
-			return nil
+			env.Setenv("NEWLINE", "\n")
+			fledge, err := tool.Look("fledge", env.Getenv("PATH"))
+			env.Setenv("FLEDGE", fledge)
+			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image":    scriptImage,
 			"registry": scriptRegistry,
+			"plugin":   func(ts *testscript.TestScript, _ bool, args []string) { makePlugin(scriptT(ts), ts.MkAbs(args[0])) },
 			"code":     scriptCode,
 			"newc":     scriptNewc,
 			"patch":    scriptPatch,

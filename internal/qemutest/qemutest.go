@@ -8,7 +8,7 @@
 //	fake=refuse      end as when QEMU refuses an option
 //	fake.status=N    the status of the answers
 //	fake.to=PATH     a Location header in the answers
-//	fake.say=TEXT    print a line first; underscores stand for spaces
+//	fake.say=TEXT    print a line first; _ stands for a space, ^ for an escape character
 //	fake.flood=N     print N lines first
 //	fake.sums        print the sha256 of every file that is given
 //	fake.busy=FILE   the first time, when FILE is not there, end as when a port is taken
@@ -77,7 +77,7 @@ func before(options, words map[string]string) {
 		}
 	}
 	if text, ok := words["fake.say"]; ok {
-		fmt.Print(strings.ReplaceAll(text, "_", " ") + "\r\n")
+		fmt.Print(strings.NewReplacer("_", " ", "^", "\x1b").Replace(text) + "\r\n")
 	}
 	if n, _ := strconv.Atoi(words["fake.flood"]); n > 0 {
 		for i := range n {
