@@ -26,7 +26,7 @@ func chooseAccel(ctx context.Context, qemu string, k *Kernel, tempDir string) (a
 	if why := noKVM("/proc/cpuinfo", "/dev/kvm"); why != "" {
 		return AccelTCG, why
 	}
-	if why := probe(ctx, qemu, k, tempDir); why != "" {
+	if why := probe(ctx, AccelKVM, qemu, k, tempDir, probeTime); why != "" {
 		return AccelTCG, why
 	}
 	return AccelKVM, ""
@@ -50,8 +50,9 @@ func noKVM(cpuinfo, device string) string {
 	return ""
 }
 
-// probe boots the kernel with KVM and waits for a word from user space.
-func probe(ctx context.Context, qemu string, k *Kernel, tempDir string) (why string) {
+// probe boots the kernel and waits for a word from user space. It returns what
+// went wrong, "" if nothing did.
+func probe(ctx context.Context, accel, qemu string, k *Kernel, tempDir string, limit time.Duration) (why string) {
 	initramfs, err := spoolArchive(tempDir, probeRecords())
 	if err != nil {
 		return err.Error()
@@ -59,7 +60,7 @@ func probe(ctx context.Context, qemu string, k *Kernel, tempDir string) (why str
 	defer initramfs.Close()
 	var h handover
 	m := machine{
-		qemu: qemu, arch: k.Arch, accel: AccelKVM, cpus: 1, memoryMiB: 256,
+		qemu: qemu, arch: k.Arch, accel: accel, cpus: 1, memoryMiB: 256,
 		kernel: h.name(k.temporary), initramfs: h.name(initramfs),
 		line: "console=ttyS0 reboot=k panic=1 quiet rdinit=/" + probeName,
 	}
@@ -69,18 +70,18 @@ func probe(ctx context.Context, qemu string, k *Kernel, tempDir string) (why str
 		return err.Error()
 	}
 	defer p.Kill()
-	timer := time.NewTimer(probeTime)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-seen.matched:
 		return ""
 	case <-p.Done():
 		if p.Err() != nil {
-			return "KVM does not work here: " + p.Err().Error()
+			return "a guest with " + accel + " does not start: " + p.Err().Error()
 		}
-		return "KVM does not work here: a guest ended before it was up"
+		return "a guest with " + accel + " ended before it was up"
 	case <-timer.C:
-		return "KVM does not work here: no guest came up in " + probeTime.String()
+		return "no guest with " + accel + " came up in " + limit.String()
 	case <-ctx.Done():
 		return ctx.Err().Error()
 	}

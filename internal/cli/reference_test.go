@@ -24,7 +24,8 @@ func reference() string {
 	b.WriteString(`## Output
 
 Results go to standard output: the paths of the artifact and of manifest.json, one a line, or one JSON object with ` + "`--json`" + `. Everything else
-goes to standard error: a progress bar on a terminal, one line a stage elsewhere. A command that fails prints nothing on standard output.
+goes to standard error: a progress bar on a terminal, one line a stage elsewhere. A command that fails prints nothing on standard output. ` + "`fledge boot`" + ` prints
+PASS and milliseconds.
 
 | key of ` + "`fledge build --json`" + ` | |
 |---|---|
@@ -39,17 +40,29 @@ goes to standard error: a progress bar on a terminal, one line a stage elsewhere
 ` + "`fledge validate --json`" + ` prints ` + "`config`" + `, the file's name, ` + "`strategy`" + ` and ` + "`warnings`" + `. These keys stay; others may come.
 What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print is in [inspect](inspect.md).
 
+| key of ` + "`fledge boot --json`" + ` | |
+|---|---|
+| ` + "`result`" + ` | "PASS"; a boot that fails prints nothing here |
+| ` + "`milliseconds`" + ` | from the start of QEMU to the good answer, or the text of ` + "`--wait-for`" + ` |
+| ` + "`agent_milliseconds`" + ` | from the start of QEMU to the agent's first word on the console, if it said one |
+| ` + "`accelerator`, `cpus`, `memory_mib`" + ` | "kvm" or "tcg", and what the machine had |
+| ` + "`kernel`" + ` | ` + "`name`, `arch`, `volant`" + `: whether it is Volant's own release |
+| ` + "`artifact`" + ` | ` + "`path`, `digest`" + ` |
+| ` + "`url`, `status`, `wait_for`" + ` | what was asked in the guest and what came back, or the text |
+| ` + "`warnings`" + ` | list of messages |
+
 ## Exit codes
 
 | code | |
 |---|---|
 | 0 | done; ` + "`fledge diff`" + `: the artifacts are the same bytes |
 | 1 | the build failed; nothing was written, unless only printing the result failed |
+| | ` + "`fledge boot`" + `: the plugin did not boot, or there is nothing to boot it with |
 | | ` + "`fledge inspect`" + `: the artifact cannot be read, is malformed, does not have the path, or ` + "`--check`" + ` found problems |
 | | ` + "`fledge diff`" + `: the artifacts differ |
-| 2 | flags, fledge.toml, or the manifest that follows from it, are wrong; nothing was written |
+| 2 | flags, fledge.toml, or a manifest are wrong; nothing was written or started |
 | | ` + "`fledge diff`" + `: the artifacts could not be compared |
-| 130 | interrupted by SIGINT, SIGTERM or SIGHUP; nothing was written |
+| 130 | interrupted by SIGINT, SIGTERM or SIGHUP; nothing was written or left running |
 
 A signal that was ignored when fledge started, as ` + "`nohup`" + ` does with SIGHUP, stays ignored.
 

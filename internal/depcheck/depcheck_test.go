@@ -34,7 +34,9 @@ var may = map[string][]string{
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
 	"build/initramfs":   {"build/tree", "github.com/klauspost/compress/zstd"},
 	"build":             {"build/", "manifest", "internal/outfile", "github.com/google/go-containerregistry/pkg/authn", "golang.org/x/sys/unix"},
-	"internal/cli":      {"build", "build/", "manifest", "internal/artifact", "internal/compare", "internal/outfile", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
+	"internal/cli":      {"build", "build/", "manifest", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
+	"internal/boot":     {"build/cache", "build/fetch", "build/guest", "manifest", "internal/ext4read", "internal/tool", "github.com/klauspost/compress/"},
+	"internal/tool":     {},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
 	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
@@ -43,7 +45,11 @@ var may = map[string][]string{
 }
 
 // testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/testneed", "internal/vmtest", "examples"}
+
+// runners are the packages that may import internal/tool, and so run a program of
+// the host. None of them makes an artifact.
+var runners = []string{"internal/boot"}
 
 // banned names functions that bring a hidden input or output into a package, and
 // where they are at home.
@@ -52,8 +58,8 @@ var banned = []struct {
 	home []string
 	why  string
 }{
-	{"time.Now", []string{"internal/cli"}, "pass the time in: no clock reaches an artifact"},
-	{"time.Since", []string{"internal/cli"}, "pass the time in: no clock reaches an artifact"},
+	{"time.Now", []string{"internal/cli", "internal/boot"}, "pass the time in: no clock reaches an artifact"},
+	{"time.Since", []string{"internal/cli", "internal/boot"}, "pass the time in: no clock reaches an artifact"},
 	{"os.Getenv", []string{"cmd/fledge"}, "pass the value in: the environment is a hidden input"},
 	{"os.LookupEnv", []string{"cmd/fledge"}, "pass the value in: the environment is a hidden input"},
 	{"os.Environ", []string{"cmd/fledge"}, "pass the value in: the environment is a hidden input"},
@@ -65,8 +71,11 @@ var banned = []struct {
 	{"fmt.Print", nil, "write to a given io.Writer"},
 	{"fmt.Printf", nil, "write to a given io.Writer"},
 	{"fmt.Println", nil, "write to a given io.Writer"},
-	{"exec.Command", nil, "no host tools"},
-	{"exec.CommandContext", nil, "no host tools"},
+	{"exec.Command", []string{"internal/tool"}, "no host tools; what has to be run is run by internal/tool"},
+	{"exec.CommandContext", []string{"internal/tool"}, "no host tools; what has to be run is run by internal/tool"},
+	{"exec.Cmd", []string{"internal/tool"}, "no host tools; what has to be run is run by internal/tool"},
+	{"os.StartProcess", []string{"internal/tool"}, "no host tools; what has to be run is run by internal/tool"},
+	{"syscall.Exec", nil, "no host tools"},
 }
 
 // exceptions are calls that were looked at and are right where they are.
@@ -154,6 +163,19 @@ func TestImports(t *testing.T) {
 			if !allowed(owner, list, imported) {
 				t.Errorf("%s imports %s, which %s may not", s.path, imported, owner)
 			}
+		}
+	}
+}
+
+// TestOnlyRunnersRunPrograms keeps host programs out of builds, whatever the table
+// of imports says.
+func TestOnlyRunnersRunPrograms(t *testing.T) {
+	for pkg, list := range may {
+		if slices.Contains(list, "internal/tool") && !slices.Contains(runners, pkg) {
+			t.Errorf("%s may import internal/tool", pkg)
+		}
+		if strings.HasPrefix(pkg, "build") && slices.Contains(list, "internal/boot") {
+			t.Errorf("%s may import internal/boot", pkg)
 		}
 	}
 }

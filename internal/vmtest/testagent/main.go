@@ -2,7 +2,7 @@
 
 // Testagent is process 1 of the machines that tests boot. It stands in for Volant's
 // agent and does what that does at boot: it mounts the root filesystem that the kernel command
-// line names, copies itself there, makes it the root, starts the workload of the
+// line names, if it names one, copies itself there, makes it the root, starts the workload of the
 // manifest on the command line exactly as it is written there, waits until it
 // is healthy and then serves /healthz on port 8080.
 //
@@ -59,6 +59,9 @@ func stage1() error {
 	line, err := readCommandLine()
 	if err != nil {
 		return err
+	}
+	if line["volant.rootfs_device"] == "" {
+		return stage2() // the initramfs is the root
 	}
 	device := "/dev/" + line["volant.rootfs_device"]
 	if err := waitFor(device, 10*time.Second); err != nil {
@@ -136,7 +139,7 @@ func switchRoot() error {
 	return unix.Chdir("/")
 }
 
-// stage2 runs from the root filesystem. It returns only if it fails.
+// stage2 runs from the root filesystem, or the initramfs if there is none. It returns only if it fails.
 func stage2() error {
 	if err := mountAll(lateMounts); err != nil {
 		return err
