@@ -24,18 +24,28 @@ func TestArgv(t *testing.T) {
 		m    machine
 		want string
 	}{
-		{"initramfs", with(func(m *machine) { m.initramfs = "/dev/fd/4" }),
-			fixed + "q35|-smp|1|-m|256" + tcg + "|-initrd|/dev/fd/4|-append|a b=c"},
-		{"disk, whose name has a comma", with(func(m *machine) { m.disk = "/a,b" }),
-			fixed + "q35|-smp|1|-m|256" + tcg + "|-append|a b=c|-drive|file=/a,,b,format=raw,if=none,id=root,snapshot=on|-device|virtio-blk-pci,drive=root"},
-		{"KVM", with(func(m *machine) { m.accel, m.cpus, m.memoryMiB = AccelKVM, 4, 1024 }),
-			fixed + "q35|-smp|4|-m|1024|-accel|kvm|-cpu|host|-kernel|/k|-append|a b=c"},
+		{
+			"initramfs", with(func(m *machine) { m.initramfs = "/dev/fd/4" }),
+			fixed + "q35|-smp|1|-m|256" + tcg + "|-initrd|/dev/fd/4|-append|a b=c",
+		},
+		{
+			"disk, whose name has a comma", with(func(m *machine) { m.disk = "/a,b" }),
+			fixed + "q35|-smp|1|-m|256" + tcg + "|-append|a b=c|-drive|file=/a,,b,format=raw,if=none,id=root,snapshot=on|-device|virtio-blk-pci,drive=root",
+		},
+		{
+			"KVM", with(func(m *machine) { m.accel, m.cpus, m.memoryMiB = AccelKVM, 4, 1024 }),
+			fixed + "q35|-smp|4|-m|1024|-accel|kvm|-cpu|host|-kernel|/k|-append|a b=c",
+		},
 		{"arm64", with(func(m *machine) { m.arch = "arm64" }), fixed + "virt|-smp|1|-m|256" + tcg + "|-append|a b=c"},
-		{"a network that nothing leads into", with(func(m *machine) { m.network = true }),
-			fixed + "q35|-smp|1|-m|256" + tcg + "|-append|a b=c" + net + nic},
-		{"two ports", with(func(m *machine) { m.network, m.forwards = true, []forward{{40000, 80}, {40001, 8080}} }),
+		{
+			"a network that nothing leads into", with(func(m *machine) { m.network = true }),
+			fixed + "q35|-smp|1|-m|256" + tcg + "|-append|a b=c" + net + nic,
+		},
+		{
+			"two ports", with(func(m *machine) { m.network, m.forwards = true, []forward{{40000, 80}, {40001, 8080}} }),
 			fixed + "q35|-smp|1|-m|256" + tcg + "|-append|a b=c" + net +
-				",hostfwd=tcp:127.0.0.1:40000-192.168.127.2:80,hostfwd=tcp:127.0.0.1:40001-192.168.127.2:8080" + nic},
+				",hostfwd=tcp:127.0.0.1:40000-192.168.127.2:80,hostfwd=tcp:127.0.0.1:40001-192.168.127.2:8080" + nic,
+		},
 	}
 	for _, test := range tests {
 		if got := strings.Join(test.m.argv(), "|"); got != test.want {

@@ -21,15 +21,15 @@ import (
 // patience is for machines that share their processors with much else.
 const patience = 5 * time.Minute
 
-// real is what booting a real kernel takes: QEMU, the kernel, the test agent and a
+// lab is what booting a real kernel takes: QEMU, the kernel, the test agent and a
 // workload.
-type real struct {
+type lab struct {
 	qemu            string
 	kernel          *boot.Kernel
 	agent, workload []byte
 }
 
-func newReal(t *testing.T) *real {
+func newReal(t *testing.T) *lab {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("SKIP: boots a machine; not with -short")
@@ -39,7 +39,7 @@ func newReal(t *testing.T) *real {
 	if err != nil {
 		testneed.Missing(t, "kernel", err.Error())
 	}
-	r := &real{}
+	r := &lab{}
 	if r.qemu, err = testneed.Look(vmtest.Program); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func build(t *testing.T, program string) []byte {
 }
 
 // plugin writes an artifact with its manifest and opens both.
-func (r *real) plugin(t *testing.T, medium string, artifact []byte, endpoint string) *boot.Plugin {
+func (r *lab) plugin(t *testing.T, medium string, artifact []byte, endpoint string) *boot.Plugin {
 	t.Helper()
 	dir := t.TempDir()
 	path, checksum := filepath.Join(dir, "a,b"), fmt.Sprintf("sha256:%x", sha256.Sum256(artifact))
@@ -101,7 +101,7 @@ func (r *real) plugin(t *testing.T, medium string, artifact []byte, endpoint str
 	return p
 }
 
-func (r *real) run(t *testing.T, p *boot.Plugin) (*boot.Result, error) {
+func (r *lab) run(t *testing.T, p *boot.Plugin) (*boot.Result, error) {
 	t.Helper()
 	temp := t.TempDir()
 	result, err := boot.Run(t.Context(), boot.Options{Plugin: p, Kernel: r.kernel, QEMU: r.qemu, Accel: boot.AccelTCG, Timeout: patience, TempDir: temp})
