@@ -22,18 +22,23 @@ type archive struct {
 	medium medium
 }
 
-// Limits of what is read to find a program's architecture. What lies past them
+// limits bound what is read to find a program's architecture. What lies past them
 // is not looked at; the kernel will.
+type limits struct {
+	records  int
+	unpacked int64 // bytes
+}
+
+var archiveLimits = limits{records: 1 << 20, unpacked: 4 << 30}
+
 const (
-	maxRecords  = 1 << 20
-	maxUnpacked = 4 << 30 // bytes
-	maxWindow   = 128 << 20
-	maxName     = 4096
+	maxWindow = 128 << 20 // bytes that zstd may look back
+	maxName   = 4096      // bytes, with the NUL, as in the kernel
 )
 
 // arch is the architecture of the first ELF program in the archive that starts
 // it, in Go's words, "" if there is none.
-func (a *archive) arch(ctx context.Context, m *manifest.Manifest) (string, error) {
+func (a *archive) arch(ctx context.Context, m *manifest.Manifest, limits limits) (string, error) {
 	r, err := a.open()
 	if err != nil {
 		return "", err
@@ -44,7 +49,8 @@ func (a *archive) arch(ctx context.Context, m *manifest.Manifest) (string, error
 		wanted[path.Join(".", path.Join("/", e[0]))] = true
 	}
 	found := ""
-	err = records(ctx, bufio.NewReaderSize(io.LimitReader(r, maxUnpacked), 1<<16), func(name string, body io.Reader) bool {
+	bounded := &io.LimitedReader{R: r, N: limits.unpacked}
+	err = records(ctx, bufio.NewReaderSize(bounded, 1<<16), limits.records, func(name string, body io.Reader) bool {
 		if wanted[name] {
 			if e, err := elfHead(body); err == nil {
 				found = e.Arch
@@ -52,7 +58,7 @@ func (a *archive) arch(ctx context.Context, m *manifest.Manifest) (string, error
 		}
 		return found == ""
 	})
-	if err != nil {
+	if err != nil && bounded.N > 0 {
 		return "", fmt.Errorf("the archive is damaged: %w", err)
 	}
 	return found, nil
@@ -74,10 +80,10 @@ func (a *archive) open() (io.ReadCloser, error) {
 }
 
 // records hands the regular files of a newc archive to visit until that returns
-// false, a trailer or the limits are reached. Names are cleaned.
+// false, or a trailer or the limit of records is reached. Names are cleaned.
 //
 // https://docs.kernel.org/driver-api/early-userspace/buffer-format.html
-func records(ctx context.Context, r *bufio.Reader, visit func(name string, body io.Reader) bool) error {
+func records(ctx context.Context, r *bufio.Reader, limit int, visit func(name string, body io.Reader) bool) error {
 	const (
 		headerSize   = 110
 		modeAt       = 14
@@ -91,7 +97,7 @@ func records(ctx context.Context, r *bufio.Reader, visit func(name string, body 
 		magicWithSum = "070702"
 	)
 	header := make([]byte, headerSize)
-	for range maxRecords {
+	for range limit {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

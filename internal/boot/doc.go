@@ -32,7 +32,7 @@
 // # Limits and hostile input
 //
 // Of an image only what starts it is read, by internal/ext4read with its limits; of an archive
-// at most maxRecords records and maxUnpacked bytes. Of the console the last MiB is
+// at most 1 Mi records and 4 GiB. Of the console the last MiB is
 // kept. The guest can make a boot pass or fail by what it answers and prints,
 // and nothing else.
 //

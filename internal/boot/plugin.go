@@ -126,7 +126,7 @@ func (p *Plugin) check(ctx context.Context) error {
 		return nil
 	}
 	a := archive{p.file, info.Size(), is}
-	if p.Arch, err = a.arch(ctx, p.Manifest); err != nil {
+	if p.Arch, err = a.arch(ctx, p.Manifest, archiveLimits); err != nil {
 		return fmt.Errorf("reading artifact %s: %w", p.Path, err)
 	}
 	return nil
