@@ -62,6 +62,9 @@ type VM struct {
 	check     check
 	hint      string
 	initramfs *temporary // made here, nil for none
+	machine   machine
+	files     handover
+	tries     int
 	process   *tool.Process
 	console   *console
 	began     time.Time
@@ -110,16 +113,15 @@ func Start(ctx context.Context, o Options) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	var h handover
-	machine := machine{qemu: o.QEMU, arch: o.Kernel.Arch, network: true, kernel: h.name(o.Kernel.temporary), line: line}
-	if err := vm.media(&machine, &h); err != nil {
+	vm.machine = machine{qemu: o.QEMU, arch: o.Kernel.Arch, network: true, kernel: vm.files.name(o.Kernel.temporary), line: line}
+	if err := vm.media(); err != nil {
 		return nil, err
 	}
-	if err := vm.chooseSize(ctx, &machine); err != nil {
+	if err := vm.chooseSize(ctx); err != nil {
 		vm.Close()
 		return nil, err
 	}
-	if err := vm.launch(ctx, machine, h); err != nil {
+	if err := vm.launch(); err != nil {
 		vm.Close()
 		return nil, err
 	}
@@ -133,9 +135,9 @@ func vmName(plugin string) string {
 }
 
 // media attaches the artifact, and what a kernel needs to start it.
-func (vm *VM) media(m *machine, h *handover) error {
-	p := vm.o.Plugin
-	artifact := h.name(temporary{file: p.file, path: p.Path})
+func (vm *VM) media() error {
+	m, p := &vm.machine, vm.o.Plugin
+	artifact := vm.files.name(temporary{file: p.file, path: p.Path})
 	if p.disk == nil {
 		m.initramfs = artifact
 		return nil
@@ -157,7 +159,7 @@ func (vm *VM) media(m *machine, h *handover) error {
 		return err
 	}
 	vm.initramfs = &initramfs
-	m.initramfs = h.name(initramfs)
+	m.initramfs = vm.files.name(initramfs)
 	return nil
 }
 
@@ -173,7 +175,8 @@ func spoolArchive(tempDir string, records []record) (temporary, error) {
 	return t, nil
 }
 
-func (vm *VM) chooseSize(ctx context.Context, m *machine) error {
+func (vm *VM) chooseSize(ctx context.Context) error {
+	m := &vm.machine
 	switch accel := vm.o.Accel; accel {
 	case AccelKVM, AccelTCG:
 		m.accel = accel
@@ -191,48 +194,47 @@ func (vm *VM) chooseSize(ctx context.Context, m *machine) error {
 }
 
 // Between the choice of a port and its use somebody else may take it: QEMU then
-// ends soon, and another port is tried.
-const (
-	portTries = 4
-	portTime  = 300 * time.Millisecond
-)
+// ends, and another port is tried.
+const portTries = 4
+
+// settleTime is how long an answer is not believed, as it might be that somebody's
+// and QEMU about to end.
+const settleTime = 300 * time.Millisecond
 
 // launch starts QEMU.
-func (vm *VM) launch(ctx context.Context, m machine, h handover) error {
+func (vm *VM) launch() error {
+	vm.tries++
 	guestPorts := vm.o.Ports
 	if vm.port != 0 {
 		guestPorts = append([]int{vm.port}, guestPorts...)
 	}
-	for try := 1; ; try++ {
-		var err error
-		if m.forwards, err = forwards(guestPorts); err != nil {
-			return err
-		}
-		for _, f := range m.forwards {
-			vm.ports[f.guest] = f.host
-		}
-		vm.began = time.Now()
-		vm.console = newConsole(consoleOptions{log: vm.o.Console, waitFor: vm.o.WaitFor, since: func() time.Duration { return time.Since(vm.began) }})
-		vm.ask()
-		vm.process, err = tool.Start(tool.Command{Argv: m.argv(), Env: environment(vm.o.TempDir), Files: h.files, Stdout: vm.console})
-		if err != nil {
-			return err
-		}
-		if err = vm.settle(ctx); err == nil {
-			return nil
-		}
-		vm.kill()
-		var failed *tool.Error
-		if try < portTries && errors.As(err, &failed) && strings.Contains(failed.Stderr, "host forwarding") {
-			continue
-		}
+	var err error
+	if vm.machine.forwards, err = forwards(guestPorts); err != nil {
 		return err
 	}
+	for _, f := range vm.machine.forwards {
+		vm.ports[f.guest] = f.host
+	}
+	vm.began = time.Now()
+	began := vm.began
+	vm.console = newConsole(consoleOptions{log: vm.o.Console, waitFor: vm.o.WaitFor, since: func() time.Duration { return time.Since(began) }})
+	vm.ask()
+	vm.process, err = tool.Start(tool.Command{Argv: vm.machine.argv(), Env: environment(vm.o.TempDir), Files: vm.files.files, Stdout: vm.console})
+	return err
+}
+
+// again starts QEMU anew if it ended for want of a port.
+func (vm *VM) again(why error) (bool, error) {
+	var failed *tool.Error
+	if vm.tries >= portTries || !errors.As(why, &failed) || !strings.Contains(failed.Stderr, "host forwarding") {
+		return false, nil
+	}
+	vm.kill()
+	return true, vm.launch()
 }
 
 // ask begins to ask the workload, before QEMU starts, so that the time that is
-// measured holds no pause of this program's. What answers is believed only after
-// settle.
+// measured holds no pause of this program's.
 func (vm *VM) ask() {
 	ctx, stop := context.WithCancel(context.Background())
 	vm.asked, vm.stop = make(chan asked, 1), stop
@@ -243,22 +245,6 @@ func (vm *VM) ask() {
 		status, err := vm.check.poll(ctx, port)
 		result <- asked{status, err, time.Since(began)}
 	}(vm.began, vm.ports[vm.port], vm.asked)
-}
-
-// settle waits as long as QEMU takes to refuse its options.
-func (vm *VM) settle(ctx context.Context) error {
-	timer := time.NewTimer(portTime)
-	defer timer.Stop()
-	select {
-	case <-vm.process.Done():
-		if err := vm.process.Err(); err != nil {
-			return err
-		}
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
 }
 
 // forwards finds a loopback port of the host for each of the guest's.
@@ -331,13 +317,25 @@ func (vm *VM) Wait(ctx context.Context) error {
 }
 
 func (vm *VM) wait(ctx context.Context) error {
+	for {
+		err := vm.waitOnce(ctx)
+		if err == nil {
+			return nil
+		}
+		if again, startErr := vm.again(err); !again || startErr != nil {
+			return cmp.Or(startErr, err)
+		}
+	}
+}
+
+func (vm *VM) waitOnce(ctx context.Context) error {
 	select {
 	case a := <-vm.asked:
 		if a.err != nil {
 			return a.err
 		}
 		vm.Result.Elapsed, vm.Result.URL, vm.Result.Status = a.at, vm.check.url, a.status
-		return nil
+		return vm.settle(ctx)
 	case <-vm.console.matched:
 		vm.Result.Elapsed = time.Since(vm.began)
 		return nil
@@ -351,6 +349,20 @@ func (vm *VM) wait(ctx context.Context) error {
 		}
 		vm.stop()
 		return fmt.Errorf("%w; asking for %s: %w", ctx.Err(), vm.check.url, (<-vm.asked).err)
+	}
+}
+
+// settle makes sure that what answered was the machine: that QEMU got its ports.
+func (vm *VM) settle(ctx context.Context) error {
+	timer := time.NewTimer(settleTime - time.Since(vm.began))
+	defer timer.Stop()
+	select {
+	case <-vm.process.Done():
+		return vm.ended()
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -190,29 +190,58 @@ func TestProgramDiesWithItsParent(t *testing.T) {
 	}
 }
 
-// A goroutine that is locked to its thread when it returns takes the thread with it.
+// A goroutine that is locked to its thread when it returns takes the thread with
+// it, unless that is the process's first.
 func TestProgramOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	linux(t)
-	started := make(chan *Process)
-	w, next := lines(t)
-	go func() {
-		runtime.LockOSThread()
-		p, err := Start(Command{Argv: self("hang"), Stdout: w})
-		if err != nil {
-			t.Error(err)
-		}
-		started <- p
-	}()
-	p := <-started
-	defer p.Kill()
-	if got := next(); got != "hanging" {
-		t.Fatalf("got %q", got)
+	const threads = 3
+	type start struct {
+		process *Process
+		thread  int
 	}
-	time.Sleep(100 * time.Millisecond) // the thread ends; nothing tells when
-	select {
-	case <-p.Done():
-		t.Errorf("it ended: %v", p.Err())
-	default:
+	started, release := make(chan start), make(chan struct{})
+	for range threads {
+		go func() {
+			runtime.LockOSThread()
+			p, err := Start(Command{Argv: self("hang")})
+			if err != nil {
+				t.Error(err)
+			}
+			started <- start{p, syscall.Gettid()}
+			<-release
+		}()
+	}
+	var all []start
+	for range threads {
+		s := <-started
+		defer s.process.Kill()
+		all = append(all, s)
+	}
+	close(release)
+	for _, s := range all {
+		if s.thread != os.Getpid() {
+			waitGone(t, fmt.Sprintf("/proc/self/task/%d", s.thread))
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // a signal is sent by then; its effect takes time
+	for _, s := range all {
+		select {
+		case <-s.process.Done():
+			t.Errorf("it ended: %v", s.process.Err())
+		default:
+		}
+	}
+}
+
+func waitGone(t *testing.T, name string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(name); err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is still there", name)
+		}
 	}
 }
 
