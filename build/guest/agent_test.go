@@ -557,3 +557,34 @@ func TestCancelEndsResolve(t *testing.T) {
 		}
 	}
 }
+
+func TestResolveKernelTakesVolantsOwn(t *testing.T) {
+	s := ghtest.New(t, "volantvm/volant")
+	s.Add(published("v1"))
+	k, err := ResolveKernel(t.Context(), Request{Arch: "amd64", BaseURL: s.URL, SHA256: sum([]byte("an agent's")), Fetch: client(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, Agent{Content: k.Content}); got != "kernel" || k.Version != "v1" || k.Digest != "sha256:"+sum([]byte("kernel")) {
+		t.Errorf("%+v with content %q", k, got)
+	}
+	if want := s.Download + "/volantvm/volant/releases/download/v1/bzImage"; k.URI != want {
+		t.Errorf("URI %q, want %q", k.URI, want)
+	}
+	if _, err := ResolveKernel(t.Context(), Request{Arch: "arm64", BaseURL: s.URL, Fetch: client(t)}); err == nil || !strings.Contains(err.Error(), "amd64 only") {
+		t.Errorf("arm64: %v", err)
+	}
+}
+
+func TestKernelHasALimit(t *testing.T) {
+	for size, ok := range map[int64]bool{MaxKernel: true, MaxKernel + 1: false} {
+		r := published("v1")
+		r.Assets[0].Size = size // as the API tells it
+		s := ghtest.New(t, "volantvm/volant")
+		s.Add(r)
+		_, err := ResolveKernel(t.Context(), Request{Arch: "amd64", BaseURL: s.URL, Fetch: client(t)})
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "the limit is 268435456") {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}

@@ -176,3 +176,23 @@ func FuzzELF(f *testing.F) {
 		}
 	})
 }
+
+func TestReadELFTellsWhatAnExecutableIs(t *testing.T) {
+	static := makeELF(elfSpec{})
+	foreign := bytes.Clone(static)
+	foreign[18] = 243
+	for _, test := range []struct {
+		head []byte
+		want ELF
+		ok   bool
+	}{
+		{static, ELF{Arch: "amd64"}, true},
+		{foreign, ELF{Arch: "EM_RISCV"}, true},
+		{[]byte("#!/bin/sh\n"), ELF{}, false},
+		{nil, ELF{}, false},
+	} {
+		if got, err := ReadELF(test.head); got != test.want || (err == nil) != test.ok {
+			t.Errorf("%.20q: %+v, %v", test.head, got, err)
+		}
+	}
+}

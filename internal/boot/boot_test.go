@@ -177,6 +177,7 @@ func TestRunFails(t *testing.T) {
 		{"by the agent's word", "fake=hang fake.say=kestrel:_fatal_error_in_pid1:_no_program", []string{`"kestrel: fatal error in pid1: no program"`}},
 		{"by a machine that goes off", "fake=off", []string{"the machine went off", "  | fake: pid"}},
 		{"by QEMU's refusal", "fake=refuse", []string{"not today", "exit status 1"}},
+		{"although something answered", "fake=leave", []string{"not today"}},
 		{"in time", "fake=hang", []string{"not up after 1s", "asking for http://127.0.0.1:8000/up", "  | fake: pid"}},
 		{"by a status", "fake.status=500", []string{"not up after 1s", "the last answer was 500 Internal Server Error"}},
 		{"by a redirect", "fake.status=302 fake.to=http://127.0.0.1/", []string{"the last answer was 302 Found"}},

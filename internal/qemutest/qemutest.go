@@ -2,6 +2,7 @@
 // QEMU's options and behaves as the kernel command line tells it.
 //
 //	fake=serve       answer on every forwarded port (the default)
+//	fake=leave       answer once, and end as when QEMU refuses an option
 //	fake=hang        do nothing, and ignore every signal that can be ignored
 //	fake=panic       print a kernel's panic, then hang
 //	fake=off         end as when a machine goes off
@@ -54,7 +55,7 @@ func Main() {
 	fmt.Printf("fake: pid %d\r\n", os.Getpid())
 	before(options, words)
 	switch words["fake"] {
-	case "", "serve":
+	case "", "serve", "leave":
 		serve(options["-netdev"], words)
 	case "panic":
 		fmt.Print("[    0.1] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n[    0.1] CPU: 0\r\n")
@@ -120,6 +121,11 @@ func serve(netdev string, words map[string]string) {
 			w.Header().Set("Location", to)
 		}
 		w.WriteHeader(status)
+		if words["fake"] == "leave" {
+			_ = http.NewResponseController(w).Flush()
+			fmt.Fprintln(os.Stderr, Program+": -machine q35: not today")
+			os.Exit(1)
+		}
 	})
 	for _, match := range regexp.MustCompile(`hostfwd=tcp:(127\.0\.0\.1:[0-9]+)-`).FindAllStringSubmatch(netdev, -1) {
 		l, err := net.Listen("tcp", match[1])
