@@ -76,7 +76,18 @@ func FindKernel(ctx context.Context, r KernelRequest) (*Kernel, error) {
 			err = errors.Join(err, leftErr)
 		}
 	}
-	return nil, fmt.Errorf("finding a kernel: %w; name a file with --kernel, or let Volant's own be downloaded from its release on GitHub, or run 'make demo' in a checkout of fledge, which leaves one at %s", err, left)
+	return nil, fmt.Errorf("finding a kernel: %w; name a file with --kernel%s", err, otherWays(r, left))
+}
+
+// otherWays says how to come by a kernel besides naming a file.
+func otherWays(r KernelRequest, left string) string {
+	switch {
+	case r.Arch != defaultArch:
+		return ""
+	case r.CacheDir == "":
+		return ", or let Volant's own be downloaded from its release on GitHub"
+	}
+	return ", or let Volant's own be downloaded from its release on GitHub, or run 'make demo' in a checkout of fledge, which leaves one at " + left
 }
 
 // defaultArch is what Volant is released for.
