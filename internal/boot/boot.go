@@ -60,7 +60,7 @@ type VM struct {
 
 	o         Options
 	check     check
-	hint      string
+	hint      hint
 	initramfs *temporary // made here, nil for none
 	machine   machine
 	files     handover
@@ -309,9 +309,13 @@ func (vm *VM) Wait(ctx context.Context) error {
 		err = fmt.Errorf("not up after %v: %w", limit, err)
 	}
 	vm.Close() // so that the console is complete
-	failed := &FailedError{Reason: err, Hint: vm.hint}
-	if strings.TrimSpace(vm.console.String()) != "" {
+	failed := &FailedError{Reason: err}
+	console := vm.console.String()
+	if strings.TrimSpace(console) != "" {
 		failed.Console = vm.console.tail()
+	}
+	if vm.hint.text != "" && strings.Contains(console, vm.hint.sign) {
+		failed.Hint = vm.hint.text
 	}
 	return failed
 }

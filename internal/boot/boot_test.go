@@ -204,6 +204,20 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
+func TestFailureHoldsTheHintThatFitsTheConsole(t *testing.T) {
+	for word, want := range map[string]bool{"no_/bin/busybox_there": true, "no_such_program": false} {
+		vm, err := Start(t.Context(), fake(t, "fake=off fake.say="+word))
+		if err != nil {
+			t.Fatal(err)
+		}
+		vm.hint = hintNoBusybox
+		err = vm.Wait(t.Context())
+		if err == nil || strings.Contains(err.Error(), "\nhint: "+hintNoBusybox.text+"\n") != want {
+			t.Errorf("%s: error %v", word, err)
+		}
+	}
+}
+
 func TestRunWaitsForATextInstead(t *testing.T) {
 	o := fake(t, "fake=hang fake.say=queue_connected")
 	o.WaitFor = "queue connected"

@@ -37,13 +37,16 @@ type starter struct {
 type stage struct {
 	records []record
 	close   func()
-	hint    string // what to think of when the boot fails
+	hint    hint
 }
 
-const (
-	hintNoAgent = "the image has no agent and boot gave the kernel none; if the kernel brings none either, nothing mounts the disk: " +
-		"boot Volant's kernel, or build the plugin with an [agent]"
-	hintNoBusybox = "the image has no static busybox; kestrel runs /bin/busybox to make the disk the root, and Volant's kernel brings one: give one with --busybox FILE"
+// A hint is what to think of when a boot fails and the console shows sign.
+type hint struct{ sign, text string }
+
+var (
+	hintNoAgent = hint{"Kernel panic", "the image has no agent and boot gave the kernel none; if the kernel brings none either, nothing mounts the disk: " +
+		"boot Volant's kernel, or build the plugin with an [agent]"}
+	hintNoBusybox = hint{"busybox", "the image has no static busybox; kestrel runs /bin/busybox to make the disk the root, and Volant's kernel brings one: give one with --busybox FILE"}
 )
 
 // plan returns nil records when the kernel needs nothing.

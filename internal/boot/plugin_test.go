@@ -294,7 +294,7 @@ func TestStarterTakesWhatTheImageHas(t *testing.T) {
 				return
 			}
 			defer st.close()
-			if test.want != "" || len(st.records) != test.records || !strings.Contains(st.hint, test.hint) || (st.hint == "") != (test.hint == "") {
+			if test.want != "" || len(st.records) != test.records || !strings.Contains(st.hint.text, test.hint) || (st.hint.text == "") != (test.hint == "") {
 				t.Errorf("%d records, hint %q", len(st.records), st.hint)
 			}
 		})
