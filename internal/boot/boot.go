@@ -193,9 +193,9 @@ func (vm *VM) chooseSize(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Between the choice of a port and its use somebody else may take it: QEMU then
-// ends, and another port is tried.
-const portTries = 4
+// mostStarts is how often QEMU is started when it fails for a reason that lies in
+// this machine and passes.
+const mostStarts = 4
 
 // settleTime is how long an answer is not believed, as it might be that somebody's
 // and QEMU about to end.
@@ -223,15 +223,39 @@ func (vm *VM) launch() error {
 	return err
 }
 
-// again starts QEMU anew if it ended for want of a port.
+// again starts QEMU anew if it failed for a reason that passes.
 func (vm *VM) again(why error) (bool, error) {
-	var failed *tool.Error
-	if vm.tries >= portTries || !errors.As(why, &failed) || !strings.Contains(failed.Stderr, "host forwarding") {
+	if vm.tries >= mostStarts || !vm.passes(why) {
 		return false, nil
 	}
 	vm.kill()
 	return true, vm.launch()
 }
+
+// noTimer is a kernel's panic when its processor gets so little time that timer
+// interrupts seem not to come. Real processors and KVM's have no such pauses.
+const noTimer = "IO-APIC + timer doesn't work"
+
+// passes tells whether a failure lies in this machine and may be gone next time:
+// between the choice of a port and its use somebody else may take it, and an
+// emulated processor may starve.
+func (vm *VM) passes(why error) bool {
+	var failed *tool.Error
+	var said *saidError
+	switch {
+	case errors.As(why, &failed) && strings.Contains(failed.Stderr, "host forwarding"):
+		return true
+	case errors.As(why, &said) && vm.machine.accel == AccelTCG && strings.Contains(said.line, noTimer):
+		vm.tell("this machine is so busy that the emulated one lost its timer; starting again")
+		return true
+	}
+	return false
+}
+
+// A saidError is a line of the console that tells of a failure.
+type saidError struct{ line string }
+
+func (e *saidError) Error() string { return fmt.Sprintf("the console says %q", e.line) }
 
 // ask begins to ask the workload, before QEMU starts, so that the time that is
 // measured holds no pause of this program's.
@@ -344,7 +368,7 @@ func (vm *VM) waitOnce(ctx context.Context) error {
 		vm.Result.Elapsed = time.Since(vm.began)
 		return nil
 	case reason := <-vm.console.failed:
-		return fmt.Errorf("the console says %q", reason)
+		return &saidError{reason}
 	case <-vm.process.Done():
 		return vm.ended()
 	case <-ctx.Done():
@@ -377,7 +401,7 @@ func (vm *VM) ended() error {
 		vm.Result.Elapsed = time.Since(vm.began)
 		return nil
 	case reason := <-vm.console.failed:
-		return fmt.Errorf("the console says %q", reason)
+		return &saidError{reason}
 	default:
 	}
 	if err := vm.process.Err(); err != nil {

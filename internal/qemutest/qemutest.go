@@ -13,6 +13,7 @@
 //	fake.flood=N     print N lines first
 //	fake.sums        print the sha256 of every file that is given
 //	fake.busy=FILE   the first time, when FILE is not there, end as when a port is taken
+//	fake.slow=FILE   the first time, when FILE is not there, panic as for want of a timer
 //
 // Its first line on the console is "fake: pid N".
 package qemutest
@@ -70,12 +71,13 @@ func Main() {
 }
 
 func before(options, words map[string]string) {
-	if file, ok := words["fake.busy"]; ok {
-		if f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600); err == nil {
-			_ = f.Close()
-			fmt.Fprintln(os.Stderr, Program+": -netdev user: Could not set up host forwarding rule")
-			os.Exit(1)
-		}
+	if first(words["fake.busy"]) {
+		fmt.Fprintln(os.Stderr, Program+": -netdev user: Could not set up host forwarding rule")
+		os.Exit(1)
+	}
+	if first(words["fake.slow"]) {
+		fmt.Print("[    0.0] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug\r\n")
+		time.Sleep(life)
 	}
 	if text, ok := words["fake.say"]; ok {
 		fmt.Print(strings.NewReplacer("_", " ", "^", "\x1b").Replace(text) + "\r\n")
@@ -94,6 +96,18 @@ func before(options, words map[string]string) {
 		}
 		fmt.Printf("TMPDIR %s\r\n", os.Getenv("TMPDIR"))
 	}
+}
+
+// first tells whether a file was not there, and makes it. No file is never first.
+func first(file string) bool {
+	if file == "" {
+		return false
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
 }
 
 func sum(name string) string {
