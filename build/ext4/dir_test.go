@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/testneed"
 )
 
 // colliding returns names of one length for a directory in which leaf blocks end
@@ -59,7 +60,7 @@ func TestNamesOfOneHashInTwoLeaves(t *testing.T) {
 	img, _ := makeImage(t, tr, Options{HashSeed: seed, FreeBytes: 16 << 20})
 	fsck(t, img)
 	oracle(t, img, tr)
-	dir := mount(t, img, "rw")
+	dir, unmount := testneed.Mount(t, img, "rw")
 	for _, pair := range pairs {
 		for _, name := range pair {
 			if _, err := os.Lstat(filepath.Join(dir, "d", name)); err != nil {
@@ -73,6 +74,6 @@ func TestNamesOfOneHashInTwoLeaves(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	unmount(t, dir)
+	unmount()
 	fsck(t, img)
 }

@@ -17,30 +17,11 @@ import (
 	"github.com/volant/fledge-action/internal/testneed"
 )
 
-// mount mounts an image with the kernel's own driver.
-func mount(t testing.TB, img, options string) string {
-	t.Helper()
-	testneed.Root(t)
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-o", "loop,"+options, img, dir).CombinedOutput(); err != nil {
-		testneed.Missing(t, "loop", fmt.Sprintf("mount: %v: %s", err, out))
-	}
-	t.Cleanup(func() { exec.Command("umount", dir).Run() })
-	return dir
-}
-
-func unmount(t testing.TB, dir string) {
-	t.Helper()
-	if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-		t.Fatalf("umount: %v: %s", err, out)
-	}
-}
-
 // TestKernelSeesTheTree mounts an image and compares every inode with the tree.
 func TestKernelSeesTheTree(t *testing.T) {
 	tr := awkward(t)
 	img, _ := makeImage(t, tr, Options{JournalBytes: MinJournalBytes, FreeBytes: 16 << 20, UUID: [16]byte{7}, HashSeed: [16]byte{8}})
-	dir := mount(t, img, "ro")
+	dir, unmount := testneed.Mount(t, img, "ro")
 	seen := 0
 	for name, n := range tr.Walk() {
 		seen++
@@ -51,7 +32,7 @@ func TestKernelSeesTheTree(t *testing.T) {
 	if onDisk != seen {
 		t.Errorf("the kernel lists %d names, the tree has %d", onDisk, seen)
 	}
-	unmount(t, dir)
+	unmount()
 }
 
 func compareInode(t *testing.T, path string, n *tree.Node) {
@@ -102,7 +83,7 @@ func TestRootCanWriteFreeBytes(t *testing.T) {
 	for _, freeMiB := range []int{1, 16, 100, 900} {
 		t.Run(fmt.Sprintf("%d MiB", freeMiB), func(t *testing.T) {
 			img, _ := makeImage(t, awkward(t), Options{JournalBytes: MinJournalBytes, FreeBytes: int64(freeMiB) << 20})
-			dir := mount(t, img, "rw")
+			dir, unmount := testneed.Mount(t, img, "rw")
 			f, err := os.Create(filepath.Join(dir, "fill"))
 			if err != nil {
 				t.Fatal(err)
@@ -124,7 +105,7 @@ func TestRootCanWriteFreeBytes(t *testing.T) {
 			if wrote > freeMiB+17 {
 				t.Errorf("the kernel took %d MiB where %d were asked for: the image is too large", wrote, freeMiB)
 			}
-			unmount(t, dir)
+			unmount()
 			fsck(t, img)
 		})
 	}
@@ -136,7 +117,7 @@ func TestFreeBytesHoldSmallFiles(t *testing.T) {
 	for _, freeMiB := range []int{16, 300} {
 		t.Run(fmt.Sprintf("%d MiB", freeMiB), func(t *testing.T) {
 			img, _ := makeImage(t, awkward(t), Options{JournalBytes: MinJournalBytes, FreeBytes: int64(freeMiB) << 20, HashSeed: [16]byte{1}})
-			dir := mount(t, img, "rw")
+			dir, unmount := testneed.Mount(t, img, "rw")
 			body := bytes.Repeat([]byte("x"), bytesPerSpareInode)
 			for i := range freeMiB << 20 / bytesPerSpareInode {
 				name := filepath.Join(dir, "many", fmt.Sprintf("%039d", i))
@@ -144,7 +125,7 @@ func TestFreeBytesHoldSmallFiles(t *testing.T) {
 					t.Fatalf("after %d files: %v", i, err)
 				}
 			}
-			unmount(t, dir)
+			unmount()
 			fsck(t, img)
 		})
 	}
@@ -154,7 +135,7 @@ func TestFreeBytesHoldSmallFiles(t *testing.T) {
 // directory, removals, growing a file with many extents.
 func TestKernelChangesTheImage(t *testing.T) {
 	img, _ := makeImage(t, awkward(t), Options{JournalBytes: MinJournalBytes, FreeBytes: 64 << 20, HashSeed: [16]byte{3}})
-	dir := mount(t, img, "rw")
+	dir, unmount := testneed.Mount(t, img, "rw")
 	for i := range 1000 {
 		if err := os.WriteFile(filepath.Join(dir, "many", fmt.Sprintf("another name %d", i)), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
@@ -178,7 +159,7 @@ func TestKernelChangesTheImage(t *testing.T) {
 	if err := unix.Lsetxattr(filepath.Join(dir, "cap"), "user.more", []byte("and more"), 0); err != nil {
 		t.Fatal(err)
 	}
-	unmount(t, dir)
+	unmount()
 	fsck(t, img)
 }
 

@@ -55,7 +55,7 @@ func TestScale(t *testing.T) {
 	}
 	fsck(t, img)
 
-	dir := mount(t, img, "ro")
+	dir, unmount := testneed.Mount(t, img, "ro")
 	for i := 0; i < 100_000; i += 9973 {
 		name := filepath.Join(dir, "large", fmt.Sprintf("a rather long name for a file, number %06d", i))
 		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, body) {
@@ -65,7 +65,7 @@ func TestScale(t *testing.T) {
 	if out, err := exec.Command("sh", "-c", "ls "+filepath.Join(dir, "large")+" | wc -l").Output(); string(out) != "100000\n" {
 		t.Errorf("the kernel lists %q names (%v)", out, err)
 	}
-	unmount(t, dir)
+	unmount()
 }
 
 // nowhere is a file that keeps nothing.
@@ -160,11 +160,11 @@ func TestDataAcrossGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	fsck(t, f.Name())
-	dir := mount(t, f.Name(), "ro")
+	dir, unmount := testneed.Mount(t, f.Name(), "ro")
 	for i, size := range []int64{100 << 20, 400<<20 + 1, 200 << 20} {
 		same(t, filepath.Join(dir, fmt.Sprint(i)), size)
 	}
-	unmount(t, dir)
+	unmount()
 }
 
 // counter yields bytes that tell their place.

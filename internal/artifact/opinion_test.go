@@ -239,16 +239,8 @@ func TestImagesAreReadAsOthersReadThem(t *testing.T) {
 				same(t, "debugfs", factsOf(t, a, true), theirs, except...)
 			}
 
-			mount := filepath.Join(t.TempDir(), "mnt")
-			do(t, os.Mkdir(mount, 0o755))
-			if out, err := exec.Command("mount", "-o", "loop,ro,noload", image, mount).CombinedOutput(); err != nil {
-				testneed.Missing(t, "loop", "loop mount does not work: "+string(out))
-			}
-			defer func() {
-				if out, err := exec.Command("umount", mount).CombinedOutput(); err != nil {
-					t.Errorf("umount: %v: %s", err, out)
-				}
-			}()
+			mount, unmount := testneed.Mount(t, image, "ro,noload")
+			defer unmount()
 			kernel, err := facts.FromDir(context.Background(), mount, facts.Options{Content: true})
 			do(t, err)
 			same(t, "the kernel", factsOf(t, a, false), kernel)

@@ -191,7 +191,7 @@ func TestRealImageMatchesUmoci(t *testing.T) {
 	last.Mtime = facts.Time{Sec: lastTime.Unix()}
 	want["awkward/last-time"] = last
 
-	dir, _ := mount(t, b.image, "ro")
+	dir, _ := testneed.Mount(t, b.image, "ro")
 	kernel := readDir(t, dir, facts.Options{Content: true, Extents: facts.Mapped})
 	wantEqual(t, "umoci, then kernel", want, kernel.Without(isAdded))
 	wantEqual(t, "kernel, then debugfs", kernel, readImage(t, b.image))
@@ -259,7 +259,7 @@ func TestManifestTellsWhatTheImageSays(t *testing.T) {
 func TestImageHasRoomForTheBuffer(t *testing.T) {
 	b := needBuilt(t)
 	image := copySparse(t, b.image)
-	dir, unmount := mount(t, image, "rw")
+	dir, unmount := testneed.Mount(t, image, "rw")
 	path := filepath.Join(dir, "tmp/fill")
 	f, err := os.Create(path)
 	if err != nil {
@@ -293,7 +293,7 @@ func TestImageGrows(t *testing.T) {
 	e2fsck, _ := testneed.Look("e2fsck")
 	b := needBuilt(t)
 	image := copySparse(t, b.image)
-	dir, unmount := mount(t, image, "ro")
+	dir, unmount := testneed.Mount(t, image, "ro")
 	before := readDir(t, dir, facts.Options{Content: true, Extents: facts.Mapped})
 	unmount()
 	info, err := os.Stat(image)
@@ -310,7 +310,7 @@ func TestImageGrows(t *testing.T) {
 			}
 		}
 		checkClean(t, image)
-		dir, unmount := mount(t, image, "rw")
+		dir, unmount := testneed.Mount(t, image, "rw")
 		wantEqual(t, fmt.Sprintf("grown to %d", size), before, readDir(t, dir, facts.Options{Content: true, Extents: facts.Mapped}))
 		var st syscall.Statfs_t
 		if err := syscall.Statfs(dir, &st); err != nil || int64(st.Blocks)*st.Bsize < size*9/10 {

@@ -106,7 +106,7 @@ func TestComparisonPassesMke2fsAndSeesAChange(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	checkClean(t, image)
-	dir, unmount := mount(t, image, "ro")
+	dir, unmount := testneed.Mount(t, image, "ro")
 	kernel := readDir(t, dir, facts.Options{Content: true, Extents: facts.Mapped})
 	wantEqual(t, "umoci, then kernel", tree, kernel.Without(isLostFound), facts.Fields(facts.Mtime)...)
 	wantEqual(t, "kernel, then debugfs", kernel, readImage(t, image))
@@ -115,7 +115,7 @@ func TestComparisonPassesMke2fsAndSeesAChange(t *testing.T) {
 	}
 	unmount()
 
-	dir, unmount = mount(t, image, "rw")
+	dir, unmount = testneed.Mount(t, image, "rw")
 	for _, err := range []error{
 		unix.Lchown(filepath.Join(dir, "awkward/names/...", ""), 5, -1),
 		os.Remove(filepath.Join(dir, "awkward/many/file-00000-")),

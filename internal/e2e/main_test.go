@@ -13,8 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/volant/fledge-action/internal/facts"
 	"github.com/volant/fledge-action/internal/testneed"
 )
@@ -106,30 +104,6 @@ func readImage(t *testing.T, image string) facts.Set {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// mount mounts an ext4 image until the returned function or the test's end unmounts it.
-func mount(t *testing.T, image, options string) (dir string, unmount func()) {
-	t.Helper()
-	testneed.Root(t)
-	dir = t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "mount", "-t", "ext4", "-o", "loop,"+options, image, dir).CombinedOutput()
-	if err != nil {
-		if strings.Contains(string(out), "loop device") {
-			testneed.Missing(t, "loop", strings.TrimSpace(string(out)))
-		}
-		t.Fatalf("mounting %s: %v: %s", image, err, out)
-	}
-	var once sync.Once
-	unmount = func() {
-		once.Do(func() {
-			if err := unix.Unmount(dir, 0); err != nil {
-				t.Errorf("unmounting %s: %v", dir, err)
-			}
-		})
-	}
-	t.Cleanup(unmount)
-	return dir, unmount
 }
 
 // What e2fsck prints about a filesystem without faults.

@@ -57,20 +57,7 @@ func debugfs(t testing.TB, image string, requests ...string) string {
 // mount mounts an image by a loop device for as long as fill runs.
 func mount(t testing.TB, image string, fill func(dir string)) {
 	t.Helper()
-	testneed.Root(t)
-	testneed.Tool(t, "mount", "umount")
-	dir := t.TempDir()
-	if out, err := tryRun(t, "mount", "-o", "loop,noatime", image, dir); err != nil {
-		testneed.Missing(t, "loop", "loop mount does not work: "+out)
-	}
-	mounted := true
-	unmount := func() {
-		if mounted {
-			mounted = false
-			run(t, "umount", dir)
-		}
-	}
-	t.Cleanup(unmount)
+	dir, unmount := testneed.Mount(t, image, "noatime")
 	fill(dir)
 	unmount()
 }
