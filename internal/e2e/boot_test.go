@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +114,39 @@ func TestExampleGoWebserverBoots(t *testing.T) {
 	dir := copyExample(t, "go-webserver", releaseAgent, localAgent, pinnedURL, busybox, pinnedSum, sum)
 	copyFile(t, needAgent(t), filepath.Join(dir, "kestrel"))
 	goBuild(t, "../../examples/go-webserver", filepath.Join(dir, "webserver"), ".")
-	buildAndBoot(t, project{dir, "go-webserver.cpio.gz"})
+	console := filepath.Join(dir, "console.log")
+	buildAndBoot(t, project{dir, "go-webserver.cpio.gz"}, "--kernel-cmdline", "loglevel=7 printk.time=1", "--console", console)
+	text, err := os.ReadFile(console)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wait := initToAgent(t, string(text)); wait > noWait {
+		t.Errorf("the agent starts %v s after the init, which should not wait for anything", wait)
+	}
+}
+
+// noWait is more than a slow machine needs from the start of fledge's init to that of
+// the agent, and less than the 5 s for which the original waited for a disk; in seconds.
+const noWait = 3
+
+// initToAgent is the time that the guest's clock shows between the two, in seconds.
+func initToAgent(t *testing.T, console string) float64 {
+	t.Helper()
+	init := regexp.MustCompile(`\[ *([0-9.]+)\] Run /init as init process`).FindStringSubmatch(console)
+	agent := regexp.MustCompile(`testagent: started .* ([0-9.]+) s after the kernel`).FindStringSubmatch(console)
+	if init == nil || agent == nil {
+		t.Fatalf("the console does not tell of the starts:\n%s", console)
+	}
+	from, err := strconv.ParseFloat(init[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := strconv.ParseFloat(agent[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the init was started at %v s, the agent at %v s", from, to)
+	return to - from
 }
 
 func TestExampleCustomInitBoots(t *testing.T) {
@@ -138,10 +172,14 @@ func flaskArchive(t *testing.T) string {
 	if out, err := exec.Command("cp", "-a", layout.Dir, dir).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v: %s", err, out)
 	}
+	app, err := filepath.Abs("../../examples/python-flask/app.py")
+	if err != nil {
+		t.Fatal(err)
+	}
 	image := dir + ":" + layout.Tag
 	archive := filepath.Join(t.TempDir(), "image.tar")
 	for _, argv := range [][]string{
-		{"umoci", "insert", "--image", image, "../../examples/python-flask/app.py", "/app/app.py"},
+		{"umoci", "insert", "--image", image, app, "/app/app.py"},
 		{"umoci", "config", "--image", image, "--clear", "config.entrypoint", "--clear", "config.exposedports",
 			"--config.cmd", "python3", "--config.cmd", "/app/app.py", "--config.workingdir", "/app", "--config.exposedports", "5000/tcp"},
 		{"tar", "-C", dir, "-cf", archive, "."},

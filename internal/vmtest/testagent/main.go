@@ -52,7 +52,9 @@ func powerOff() {
 
 // stage1 runs from the initramfs. It returns only if it fails.
 func stage1() error {
-	fmt.Println("testagent: started in the place of kestrel")
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
+	fmt.Printf("testagent: started in the place of kestrel, %d.%06d s after the kernel\n", now.Sec, now.Nsec/1000)
 	if err := mountAll(earlyMounts); err != nil {
 		return err
 	}
