@@ -1,10 +1,17 @@
-// Package guest finds kestrel, the agent that runs a plugin, and puts it into a
-// root filesystem.
+// Package guest finds what boots a plugin beside its own files, and puts it into a
+// root filesystem: kestrel, the agent; busybox; the folders of an initramfs; PID 1.
 //
 // [Resolve] takes the [agent] table of fledge.toml and yields verified bytes and
 // where they came from; [Install] binds them to /bin/kestrel; [CheckBootCopy]
-// tells whether Volant can copy its own agent into the root at boot.
-// docs/agent.md has the rules as users see them.
+// tells whether Volant can copy its own agent into the root at boot; [ResolveKernel]
+// finds the kernel of the same release. docs/agent.md has the rules as users see
+// them.
+//
+// For an initramfs there are [ResolveBusybox], which reads the names of the applets
+// from the binary without running it, [InstallBusybox], [Skeleton], [ReadInit] and
+// [InstallInit]; docs/initramfs.md has their rules. None of them takes a name that
+// an image has, but for /init and the agent, which give a warning. The program that
+// becomes /init is made by package shim.
 //
 // # Where the agent comes from
 //
@@ -26,6 +33,7 @@
 //
 // # Limits
 //
+// Busybox has at most [MaxBusybox] bytes and is held in memory.
 // The agent has at most [MaxAgent] bytes, checksums.txt [MaxChecksums], an API
 // answer what package fetch allows. Of the ELF file only the first 64 KiB are
 // parsed, its section table never.

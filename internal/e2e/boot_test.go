@@ -180,8 +180,10 @@ func flaskArchive(t *testing.T) string {
 	archive := filepath.Join(t.TempDir(), "image.tar")
 	for _, argv := range [][]string{
 		{"umoci", "insert", "--image", image, app, "/app/app.py"},
-		{"umoci", "config", "--image", image, "--clear", "config.entrypoint", "--clear", "config.exposedports",
-			"--config.cmd", "python3", "--config.cmd", "/app/app.py", "--config.workingdir", "/app", "--config.exposedports", "5000/tcp"},
+		{
+			"umoci", "config", "--image", image, "--clear", "config.entrypoint", "--clear", "config.exposedports",
+			"--config.cmd", "python3", "--config.cmd", "/app/app.py", "--config.workingdir", "/app", "--config.exposedports", "5000/tcp",
+		},
 		{"tar", "-C", dir, "-cf", archive, "."},
 	} {
 		if err := run(t.Context(), io.Discard, nil, argv...); err != nil {
