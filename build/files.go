@@ -29,8 +29,12 @@ func (b *builder) addFiles(ctx context.Context, m medium, t *tree.Tree) (mapping
 		return mapping.Report{}, err
 	}
 	if links != nil {
-		if err := links.Yield(); err != nil {
+		warning, err := links.Yield()
+		if err != nil {
 			return mapping.Report{}, err
+		}
+		if warning != "" {
+			b.warn(warning)
 		}
 	}
 	for _, c := range append(report.Replaced, replaced) {
@@ -49,7 +53,7 @@ func (b *builder) addFiles(ctx context.Context, m medium, t *tree.Tree) (mapping
 func (b *builder) addMappings(ctx context.Context, m medium, t *tree.Tree) (mapping.Report, error) {
 	skip, prefixes := b.ownOutputs()
 	report, err := mapping.Apply(ctx, t, b.root, mappings(b.Config), mapping.Options{
-		ModTime: b.epoch, Sink: m, Programs: b.firstPrograms(), Skip: skip, SkipPrefixes: prefixes,
+		ModTime: b.epoch, Sink: m, Programs: b.firstPrograms(), Reserved: reserved(b.Config), Skip: skip, SkipPrefixes: prefixes,
 	})
 	if err != nil {
 		return mapping.Report{}, placed(b.Config, err)
@@ -75,6 +79,15 @@ func (b *builder) firstPrograms() []string {
 		return []string{strings.TrimPrefix(path.Clean(init.Path), "/")}
 	}
 	return nil
+}
+
+// reserved are the names of fledge's own that no mapping may take.
+func reserved(c *config.Config) map[string]string {
+	names := map[string]string{}
+	for name, why := range c.Reserved() {
+		names[strings.TrimPrefix(name, "/")] = why
+	}
+	return names
 }
 
 // additions says what is added to the image's files, or makes up the artifact.

@@ -162,17 +162,10 @@ func (b *builder) install(t *tree.Tree) (links *guest.Links, replaced tree.Conte
 	return links, in.Replaced, nil
 }
 
-// installBase adds what every initramfs has: folders, busybox, PID 1.
+// installBase adds what every initramfs has: folders, PID 1, busybox.
 func (b *builder) installBase(t *tree.Tree) (*guest.Links, error) {
 	if err := guest.Skeleton(t, b.epoch); err != nil {
 		return nil, err
-	}
-	links, err := guest.InstallBusybox(t, b.parts.busybox, b.epoch)
-	if err != nil {
-		return nil, err
-	}
-	if links.Len() > 0 {
-		b.detail("busybox at /bin/busybox with %d links: %s", links.Len(), b.parts.busybox.Digest)
 	}
 	for _, init := range []struct {
 		path    string
@@ -188,6 +181,14 @@ func (b *builder) installBase(t *tree.Tree) (*guest.Links, error) {
 		if warning != "" {
 			b.warn(warning)
 		}
+	}
+	// After the init, which a link must not stand for.
+	links, err := guest.InstallBusybox(t, b.parts.busybox, b.epoch)
+	if err != nil {
+		return nil, err
+	}
+	if links.Len() > 0 {
+		b.detail("busybox at /bin/busybox with %d links: %s", links.Len(), b.parts.busybox.Digest)
 	}
 	return links, nil
 }

@@ -34,14 +34,17 @@ func checkSources(c *config.Config, root *os.Root) error {
 // the image knows; two sources that clash because of it are warned about.
 func checkMappings(ctx context.Context, c *config.Config, root *os.Root) (warnings []string, err error) {
 	all := mappings(c)
-	report, clash := apply(ctx, root, all)
+	apply := func(ms []mapping.Mapping) (mapping.Report, error) { // to an empty tree
+		return mapping.Apply(ctx, tree.New(), root, ms, mapping.Options{Reserved: reserved(c)})
+	}
+	report, clash := apply(all)
 	if clash == nil {
 		return texts(report.Warnings), nil
 	}
 	var errs []error
 	var certain []mapping.Mapping
 	for _, m := range all {
-		report, err := apply(ctx, root, []mapping.Mapping{m})
+		report, err := apply([]mapping.Mapping{m})
 		if err != nil {
 			errs = append(errs, each(err)...)
 		}
@@ -52,7 +55,7 @@ func checkMappings(ctx context.Context, c *config.Config, root *os.Root) (warnin
 		}
 	}
 	if errs == nil {
-		_, err := apply(ctx, root, certain)
+		_, err := apply(certain)
 		errs = each(err)
 	}
 	if errs != nil {
@@ -62,11 +65,6 @@ func checkMappings(ctx context.Context, c *config.Config, root *os.Root) (warnin
 		warnings = append(warnings, err.Error()+", unless the image has a folder there")
 	}
 	return warnings, nil
-}
-
-// apply applies mappings to an empty tree.
-func apply(ctx context.Context, root *os.Root, ms []mapping.Mapping) (mapping.Report, error) {
-	return mapping.Apply(ctx, tree.New(), root, ms, mapping.Options{})
 }
 
 // each is the errors that err joins, or err itself.

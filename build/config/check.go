@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -145,24 +146,31 @@ func (k *checker) ownInit() {
 	}
 }
 
-// mappedInit refuses mappings to names that fledge itself fills.
+// mappedInit refuses mappings to names that fledge itself fills. What a mapped
+// folder brings is seen when it is read.
 func (k *checker) mappedInit() {
+	reserved := k.Reserved()
 	for _, m := range k.Mappings {
-		var why string
-		switch strings.TrimRight(m.Dest, "/") {
-		case "/init":
-			if !k.Init.None {
-				why = `"/init" is fledge's own, which mounts file systems first: write [init] none = true to bring the whole /init, or [init] path = "..." to have yours started by it`
-			}
-		case "/sbin/init":
-			if p := k.Init.Path; p != "" && !strings.HasPrefix(p, "/") {
-				why = fmt.Sprintf(`"/sbin/init" is where "init.path" = %q goes already`, p)
-			}
-		}
-		if why != "" {
+		if why := reserved[path.Clean(m.Dest)]; why != "" {
 			k.errs = append(k.errs, &Error{File: k.File, Line: m.Line, Column: m.Column, Key: "mappings", Message: why})
 		}
 	}
+}
+
+// Reserved are the paths of the artifact that no mapping may fill, each with the
+// reason.
+func (c *Config) Reserved() map[string]string {
+	names := map[string]string{}
+	if c.Strategy != Initramfs {
+		return names
+	}
+	if !c.Init.None {
+		names["/init"] = `"/init" is fledge's own, which mounts file systems first: write [init] none = true to bring the whole /init, or [init] path = "..." to have yours started by it`
+	}
+	if p := c.Init.Path; p != "" && !path.IsAbs(p) {
+		names[ProjectInit] = fmt.Sprintf(`%q is where "init.path" = %q goes already`, ProjectInit, p)
+	}
+	return names
 }
 
 func badInit(p string) string {
@@ -175,7 +183,8 @@ func badInit(p string) string {
 // mapsInit reports whether a mapping may bring an /init: itself, or with a folder.
 func (k *checker) mapsInit() bool {
 	return slices.ContainsFunc(k.Mappings, func(m Mapping) bool {
-		return strings.Trim(m.Dest, "/") == "init" || strings.Trim(m.Dest, "/") == ""
+		dest := path.Clean(m.Dest)
+		return dest == "/init" || dest == "/"
 	})
 }
 

@@ -208,6 +208,8 @@ func placeURI(place string) string {
 type Links struct {
 	tree *tree.Tree
 	made map[string]*tree.Node // by name in the tree
+	self string                // where busybox is
+	node *tree.Node            // and what it is
 }
 
 // binDirs are the folders that programs are looked for in.
@@ -234,7 +236,8 @@ func InstallBusybox(t *tree.Tree, b Busybox, modTime time.Time) (*Links, error) 
 	if err := t.MkdirAll(bin, dir); err != nil {
 		return nil, fmt.Errorf("installing busybox: %w", err)
 	}
-	if err := t.Put(self, &tree.Node{Mode: 0o755, ModTime: modTime, Content: b.Content}); err != nil {
+	links.self, links.node = self, &tree.Node{Mode: 0o755, ModTime: modTime, Content: b.Content}
+	if err := t.Put(self, links.node); err != nil {
 		return nil, fmt.Errorf("installing busybox: %w", err)
 	}
 	taken := programs(t)
@@ -242,7 +245,7 @@ func InstallBusybox(t *tree.Tree, b Busybox, modTime time.Time) (*Links, error) 
 		if taken[path.Base(string(a))] != nil {
 			continue
 		}
-		if err := links.add(string(a), self, dir); err != nil {
+		if err := links.add(string(a), dir); err != nil {
 			return nil, fmt.Errorf("installing busybox: link %q: %w", "/"+string(a), err)
 		}
 	}
@@ -251,9 +254,12 @@ func InstallBusybox(t *tree.Tree, b Busybox, modTime time.Time) (*Links, error) 
 
 // add makes one link, through the links of its folder. A folder that leads
 // nowhere gets none.
-func (l *Links) add(name, self string, dir tree.Node) error {
+func (l *Links) add(name string, dir tree.Node) error {
 	at, err := l.tree.Resolve(path.Dir(name), true)
-	if err != nil {
+	switch {
+	case errors.Is(err, tree.ErrLoop), errors.Is(err, tree.ErrNotDir):
+		return nil
+	case err != nil:
 		return err
 	}
 	if n, err := l.tree.Lookup(at); err == nil && !n.Mode.IsDir() {
@@ -266,7 +272,7 @@ func (l *Links) add(name, self string, dir tree.Node) error {
 	if _, err := l.tree.Lookup(name); err == nil {
 		return nil
 	}
-	target, err := filepath.Rel(at, self) // both are in the form of package tree
+	target, err := filepath.Rel(at, l.self) // both are in the form of package tree
 	if err != nil {
 		return err
 	}
@@ -279,8 +285,17 @@ func (l *Links) add(name, self string, dir tree.Node) error {
 }
 
 // Yield takes away the links whose name another program has got since, in
-// whatever folder: it is that one which is meant.
-func (l *Links) Yield() error {
+// whatever folder: it is that one which is meant. When busybox itself has been
+// replaced all links go, since the other one may not have their programs; the
+// warning says so.
+func (l *Links) Yield() (warning string, err error) {
+	if len(l.made) == 0 {
+		return "", nil
+	}
+	if n, err := l.tree.Lookup(l.self); err != nil || n != l.node {
+		return fmt.Sprintf("the mapped %q takes the place of fledge's, so no programs are linked to it; write busybox = false in [source] and map links, or name the file by busybox_url",
+			"/"+l.self), l.remove(func(string) bool { return true })
+	}
 	own := func(n *tree.Node) bool { return n.Mode&fs.ModeSymlink != 0 && path.Base(n.Target) == "busybox" }
 	others := map[string]bool{}
 	for base, nodes := range programs(l.tree) {
@@ -288,8 +303,13 @@ func (l *Links) Yield() error {
 			others[base] = others[base] || !own(n)
 		}
 	}
+	return "", l.remove(func(name string) bool { return others[path.Base(name)] })
+}
+
+// remove takes away the links that are still there and have one of the names.
+func (l *Links) remove(which func(name string) bool) error {
 	for name, link := range l.made {
-		if n, err := l.tree.Lookup(name); err == nil && n == link && others[path.Base(name)] {
+		if n, err := l.tree.Lookup(name); err == nil && n == link && which(name) {
 			if err := l.tree.Remove(name); err != nil {
 				return fmt.Errorf("removing busybox link: %w", err)
 			}

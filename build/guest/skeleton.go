@@ -62,7 +62,8 @@ var skeleton = []struct {
 
 // Skeleton adds to a tree what an initramfs needs and the tree lacks. What is
 // there, of an image, stays as it is; of an image's links to folders the target
-// is taken.
+// is taken. Only a plain file in the place of a device gives way: exported
+// containers have such files, and process 1 would have no console.
 func Skeleton(t *tree.Tree, modTime time.Time) error {
 	for _, s := range skeleton {
 		n := &tree.Node{Mode: s.mode, ModTime: modTime, Rdev: s.rdev, Target: s.target}
@@ -96,7 +97,7 @@ func addMissing(t *tree.Tree, name string, n *tree.Node) error {
 		return fmt.Errorf("the image's %q is no directory", "/"+dir)
 	}
 	name = path.Join(dir, path.Base(name))
-	if _, err := t.Lookup(name); err == nil {
+	if old, err := t.Lookup(name); err == nil && (n.Mode&fs.ModeDevice == 0 || !old.Mode.IsRegular()) {
 		return nil
 	}
 	return t.Put(name, n)

@@ -60,6 +60,10 @@ type Options struct {
 	// in whatever folder they are.
 	Programs []string
 
+	// Reserved are names in the tree, without a leading slash, that no file or link may
+	// get, and why.
+	Reserved map[string]string
+
 	// Skip and SkipPrefixes are paths below the project folder, and beginnings of
 	// such, that mapped directories leave out: the build's own files.
 	Skip, SkipPrefixes []string
@@ -110,10 +114,13 @@ func Apply(ctx context.Context, t *tree.Tree, root *os.Root, ms []Mapping, o Opt
 	}
 	p := planner{
 		ctx: ctx, tree: t, root: root, limits: o.Limits.withDefaults(),
-		claims: map[string]claim{}, programs: o.Programs, skip: map[string]bool{}, skipPrefixes: o.SkipPrefixes, repeated: map[repeat]int{},
+		claims: map[string]claim{}, reserved: map[string]string{}, programs: o.Programs, skip: map[string]bool{}, skipPrefixes: o.SkipPrefixes, repeated: map[repeat]int{},
 	}
 	for _, name := range o.Skip {
 		p.skip[name] = true
+	}
+	for name, why := range o.Reserved {
+		p.reserve(name, why)
 	}
 	var errs []error
 	for _, m := range sorted(ms) {

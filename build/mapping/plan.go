@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -48,6 +49,7 @@ type planner struct {
 
 	skipPrefixes []string
 	programs     []string
+	reserved     map[string]string // why not, by name in the tree
 
 	entries      []entry
 	claims       map[string]claim // by name in the tree
@@ -172,6 +174,14 @@ func (p *planner) addLink(e entry, at string) error {
 	return p.addLeaf(e)
 }
 
+// reserve keeps a name, and what it leads to in the tree, from every mapping.
+func (p *planner) reserve(name, why string) {
+	p.reserved[name] = why
+	if at, err := p.tree.Resolve(name, false); err == nil {
+		p.reserved[at] = why
+	}
+}
+
 // addLeaf plans e, a file or link, at e.name, whose parents hold no link.
 func (p *planner) addLeaf(e entry) error {
 	if err := tree.CheckName(e.name); err != nil {
@@ -189,6 +199,9 @@ func (p *planner) addLeaf(e entry) error {
 		if old.Target != e.target {
 			p.warn(ReplacedLink, e, fmt.Sprintf("takes the place of the image's symbolic link to %q", old.Target))
 		}
+	}
+	if why := cmp.Or(p.reserved[e.name], p.reserved[e.asked]); why != "" {
+		return fmt.Errorf("putting %q: %s", e.source, why)
 	}
 	if err := p.claimParents(e); err != nil {
 		return err

@@ -115,6 +115,12 @@ func (c *checker) run() error {
 		if err := c.program(key, name, i == 0); err != nil {
 			return err
 		}
+		if i > 0 && c.same(c.Boot[i-1], name) {
+			c.add(Finding{
+				Key: key, Path: name, Fatal: true, Fix: "name another program",
+				Message: fmt.Sprintf("%q is %q, which starts it: the boot would never end", name, c.Boot[i-1]),
+			})
+		}
 	}
 	if err := c.workload(); err != nil {
 		return err
@@ -129,6 +135,13 @@ func (c *checker) run() error {
 		return c.scan()
 	}
 	return nil
+}
+
+// same tells whether two names lead to one file.
+func (c *checker) same(a, b string) bool {
+	x, wrong := c.find(a)
+	y, alsoWrong := c.find(b)
+	return wrong == nil && alsoWrong == nil && x.node == y.node
 }
 
 // bootKey is the key of fledge.toml that decides the i-th program.
