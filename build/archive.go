@@ -1,10 +1,13 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/volant/fledge-action/build/cache"
@@ -19,7 +22,8 @@ type archive struct {
 	b     *builder
 	out   *outfile.File
 	spool *os.File
-	end   int64 // of what the spool holds
+	dir   string // where the spool is
+	end   int64  // of what the spool holds
 }
 
 func newArchive(b *builder, out *outfile.File) (*archive, error) {
@@ -27,12 +31,12 @@ func newArchive(b *builder, out *outfile.File) (*archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &archive{b: b, out: out, spool: spool}, nil
+	return &archive{b: b, out: out, spool: spool, dir: cmp.Or(b.TempDir, os.TempDir())}, nil
 }
 
 // Store keeps exactly size bytes.
 func (a *archive) Store(size int64, r io.Reader) (tree.Content, error) {
-	n, err := io.Copy(io.NewOffsetWriter(a.spool, a.end), io.LimitReader(r, size))
+	n, err := io.Copy(io.NewOffsetWriter(a, a.end), io.LimitReader(r, size))
 	if err == nil && n < size {
 		err = io.ErrUnexpectedEOF
 	}
@@ -42,6 +46,19 @@ func (a *archive) Store(size int64, r io.Reader) (tree.Content, error) {
 	c := spooled{file: a.spool, at: a.end, size: size}
 	a.end += size
 	return c, nil
+}
+
+// WriteAt writes to the spool. Its errors name the folder: the spool has no name.
+func (a *archive) WriteAt(p []byte, at int64) (int, error) {
+	n, err := a.spool.WriteAt(p, at)
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	if err != nil {
+		err = fmt.Errorf("keeping contents in a temporary file in %q: %w; free space there, all files of the artifact need it, or set TMPDIR to another folder", a.dir, err)
+	}
+	return n, err
 }
 
 // Discard does nothing: the spool goes as a whole.
@@ -73,6 +90,7 @@ func (a *archive) write(ctx context.Context, t *tree.Tree, _ string) (Artifact, 
 	h := sha256.New()
 	st, err := initramfs.Write(ctx, io.MultiWriter(a.out, h), t, initramfs.Options{
 		Compression: c, Level: b.Config.Initramfs.Level, Warn: b.warn,
+		Progress: func(done, total int64) { b.event(Event{Kind: Progress, Done: done, Total: total}) },
 	})
 	if err != nil {
 		return Artifact{}, err

@@ -21,6 +21,7 @@ type archiver struct {
 	last int64 // inode number given last
 	head []byte
 	buf  []byte
+	done func() // called after each piece
 }
 
 func (a *archiver) write(t *tree.Tree) error {
@@ -32,7 +33,11 @@ func (a *archiver) write(t *tree.Tree) error {
 			return err
 		}
 	}
-	return a.record(&header{name: trailer, nlink: 1})
+	if err := a.record(&header{name: trailer, nlink: 1}); err != nil {
+		return err
+	}
+	a.done()
+	return nil
 }
 
 // entry writes one name. The data of a regular file stands with its last name and
@@ -121,6 +126,7 @@ func (a *archiver) body(c tree.Content, size int64) error {
 		if _, err := a.w.Write(a.buf[:n]); err != nil {
 			return err
 		}
+		a.done()
 		if err == io.EOF {
 			break
 		}

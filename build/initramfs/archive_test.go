@@ -327,6 +327,23 @@ func TestWriteReportsWhatTheOutputDoes(t *testing.T) {
 	}
 }
 
+func TestProgressEndsWithTheWholeArchive(t *testing.T) {
+	for _, c := range []Compression{None, Gzip, Zstd} {
+		tr := sample(t)
+		put(t, tr, "large", &tree.Node{Content: tree.Bytes(noise(3*copyBytes + 1))})
+		var calls, last, total int64
+		st, err := Write(t.Context(), io.Discard, tr, Options{Compression: c, Progress: func(d, all int64) {
+			if calls++; d < last || d > all || total != 0 && all != total {
+				t.Errorf("%s: %d of %d bytes after %d of %d", c, d, all, last, total)
+			}
+			last, total = d, all
+		}})
+		if err != nil || calls < 4 || last != st.Unpacked || total != st.Unpacked {
+			t.Errorf("%s: %v, %d calls, the last with %d of %d bytes; the archive has %d", c, err, calls, last, total, st.Unpacked)
+		}
+	}
+}
+
 func TestWriteStopsWithItsContext(t *testing.T) {
 	before := runtime.NumGoroutine()
 	defer func() {

@@ -45,6 +45,10 @@ type Options struct {
 	Compression Compression
 	Level       int // 0 is the default of the compression
 
+	// Progress is told how many bytes of the archive, before compression, are done. It
+	// may be nil.
+	Progress func(done, total int64)
+
 	// Warn is told of what newc cannot keep and an archive can do without, once
 	// for each kind of loss. It may be nil.
 	Warn func(message string)
@@ -103,7 +107,10 @@ func Write(ctx context.Context, w io.Writer, t *tree.Tree, o Options) (Stats, er
 		return Stats{}, err
 	}
 	in := &counter{w: packer}
-	a := archiver{ctx: ctx, w: in, plan: p, buf: make([]byte, copyBytes)}
+	a := archiver{ctx: ctx, w: in, plan: p, buf: make([]byte, copyBytes), done: func() {}}
+	if o.Progress != nil {
+		a.done = func() { o.Progress(in.n, p.unpacked) }
+	}
 	err = a.write(t)
 	if err != nil {
 		packer.Abort()

@@ -18,6 +18,8 @@ type plan struct {
 	entries int
 	inodes  int64
 
+	unpacked int64 // bytes of the archive before compression
+
 	times, xattrs, capable loss
 }
 
@@ -60,10 +62,15 @@ func (l *loss) list() string {
 // be lost.
 func examine(t *tree.Tree) (*plan, error) {
 	p := &plan{linked: map[*tree.Node]*link{}}
-	var buf []byte
+	buf, err := (&header{name: trailer, nlink: 1}).append(nil)
+	if err != nil {
+		return nil, err
+	}
+	p.unpacked = int64(len(buf))
 	for name, n := range t.Walk() {
 		p.entries++
-		if l := p.linked[n]; l != nil {
+		again := p.linked[n] != nil
+		if l := p.linked[n]; again {
 			l.names, l.left = l.names+1, l.left+1
 		} else {
 			p.inodes++
@@ -80,9 +87,12 @@ func examine(t *tree.Tree) (*plan, error) {
 		if c := content(n); c != nil {
 			h.filesize = c.Size()
 		}
-		var err error
 		if buf, err = h.append(buf[:0]); err != nil {
 			return nil, err
+		}
+		p.unpacked += int64(len(buf))
+		if !again || !n.Mode.IsRegular() {
+			p.unpacked += h.filesize + int64(len(padding(h.filesize)))
 		}
 	}
 	return p, nil

@@ -151,22 +151,29 @@ func TestAKilledBuildLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestAFullDiskLeavesNothing(t *testing.T) {
+// tinyDisk is a disk of 2 MiB.
+func tinyDisk(t *testing.T) string {
+	t.Helper()
 	testneed.Root(t)
 	small := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small).CombinedOutput(); err != nil {
 		testneed.Missing(t, "loop", fmt.Sprintf("mount: %v: %s", err, out))
 	}
 	t.Cleanup(func() { exec.Command("umount", small).Run() })
-	im := ocitest.Build(t, ocitest.Spec{Layers: []ocitest.Layer{{Entries: []ocitest.Entry{
+	return small
+}
+
+// bigImage does not fit on it.
+func bigImage(t *testing.T) *ocitest.Image {
+	return ocitest.Build(t, ocitest.Spec{Layers: []ocitest.Layer{{Entries: []ocitest.Entry{
 		ocitest.File("big", strings.Repeat("bytes that are not zero ", 200_000)),
 	}}}})
-	layout := filepath.Join(t.TempDir(), "layout")
-	ocitest.Layout(t, layout, map[string]*ocitest.Image{"1": im})
+}
+
+func TestAFullDiskLeavesNothing(t *testing.T) {
+	small := tinyDisk(t)
 	dir := project(t, "oci:layout:1", "[workload]\nentrypoint = [\"/big\"]\n")
-	if err := os.Rename(layout, filepath.Join(dir, "layout")); err != nil {
-		t.Fatal(err)
-	}
+	ocitest.Layout(t, filepath.Join(dir, "layout"), map[string]*ocitest.Image{"1": bigImage(t)})
 	cmd := command(t, dir, "build", "-o", filepath.Join(small, "x.img"), "--cache-dir", "none")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -174,6 +181,29 @@ func TestAFullDiskLeavesNothing(t *testing.T) {
 		t.Errorf("build = %v\n%s", err, out)
 	}
 	if left := names(t, small); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// TestAFullTemporaryFolderIsNamed: an initramfs keeps its contents in a file that has
+// no name.
+func TestAFullTemporaryFolderIsNamed(t *testing.T) {
+	small := tinyDisk(t)
+	dir := project(t, "oci:layout:1", "busybox = false\n[workload]\nentrypoint = [\"/big\"]\n")
+	edit := exec.Command("sed", "-i", "s/oci_rootfs/initramfs/", "fledge.toml")
+	edit.Dir = dir
+	if out, err := edit.CombinedOutput(); err != nil {
+		t.Fatalf("sed: %v: %s", err, out)
+	}
+	ocitest.Layout(t, filepath.Join(dir, "layout"), map[string]*ocitest.Image{"1": bigImage(t)})
+	cmd := command(t, dir, "build", "--cache-dir", "none")
+	cmd.Env = append(cmd.Env, "TMPDIR="+small)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), fmt.Sprintf("%q: no space left on device", small)) || !strings.Contains(string(out), "set TMPDIR") {
+		t.Errorf("build = %v\n%s", err, out)
+	}
+	if left := names(t, small) + names(t, dir); left != "layout" {
 		t.Errorf("left behind: %s", left)
 	}
 }
