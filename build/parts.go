@@ -68,11 +68,16 @@ func (b *builder) gatherAgent(ctx context.Context) error {
 		Strategy: guest.Strategy(c.Agent.SourceStrategy), Version: c.Agent.Version, Path: c.Agent.Path, URL: c.Agent.URL,
 		SHA256: c.Agent.Checksum, Arch: arch, BaseURL: c.Agent.BaseURL, Token: b.Token, Root: b.root, Fetch: b.fetcher(),
 	})
-	if err != nil {
-		if !c.IsSet("agent") {
-			err = fmt.Errorf("%w; without an [agent] table the agent comes from Volant's latest release: "+
-				"write source_strategy = \"local\" or \"none\" to do without the network", err)
-		}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return err
+	case c.Agent.SourceStrategy == config.AgentLocal:
+		return c.Errorf("agent.path", "%v", err)
+	case !c.IsSet("agent"):
+		return fmt.Errorf("%w; without an [agent] table the agent comes from Volant's latest release: "+
+			"write source_strategy = \"local\" or \"none\" to do without the network", err)
+	default:
 		return err
 	}
 	b.warnAll(b.parts.agent.Warnings)
@@ -92,10 +97,11 @@ func (b *builder) gatherBusybox(ctx context.Context) error {
 	b.parts.busybox, err = guest.ResolveBusybox(ctx, guest.BusyboxRequest{
 		URL: s.BusyboxURL, SHA256: s.BusyboxSHA256, Mirrors: s.BusyboxMirrors, Arch: arch, Root: b.root, Fetch: b.fetcher(),
 	})
-	if errors.Is(err, guest.ErrUnpinned) {
+	switch {
+	case err == nil:
+	case ctx.Err() == nil && (errors.Is(err, guest.ErrUnpinned) || s.LocalBusybox()):
 		return b.Config.Errorf("source.busybox_url", "%v", err)
-	}
-	if err != nil {
+	default:
 		return err
 	}
 	b.warnAll(b.parts.busybox.Warnings)
@@ -110,7 +116,11 @@ func (b *builder) gatherInit(ctx context.Context) error {
 	}
 	if b.projectInit() {
 		f, err := guest.ReadInit(ctx, b.root, init.Path)
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return err
+		default:
 			return b.Config.Errorf("init.path", "%v", err)
 		}
 		b.parts.init = f
@@ -120,7 +130,10 @@ func (b *builder) gatherInit(ctx context.Context) error {
 		return err
 	}
 	b.parts.shim, err = shim.Binary(arch, b.next())
-	if err != nil {
+	switch {
+	case errors.Is(err, shim.ErrNext):
+		return b.Config.Errorf("init.path", "%v", err)
+	case err != nil:
 		return b.Config.Errorf("source.platform", "%v", err)
 	}
 	return nil

@@ -2,12 +2,11 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/volant/fledge-action/build/config"
-	"github.com/volant/fledge-action/build/guest"
-	"github.com/volant/fledge-action/build/image"
 )
 
 // Validate finds what is wrong with a request as far as the project's own files
@@ -22,6 +21,7 @@ func Validate(ctx context.Context, r Request) ([]string, error) {
 			warnings = append(warnings, w.Error())
 		}
 	}
+	b := &builder{Request: r}
 	if err := notBuilt(r.Config); err != nil {
 		warnings = append(warnings, err.Error())
 	}
@@ -33,26 +33,42 @@ func Validate(ctx context.Context, r Request) ([]string, error) {
 		return warnings, fmt.Errorf("opening the project folder: %w", err)
 	}
 	defer root.Close()
+	b.root = root
 	more, err := checkMappings(ctx, r.Config, root)
 	if warnings = append(warnings, more...); err != nil {
 		return warnings, err
 	}
-	return warnings, checkAgent(ctx, r, root)
+	err = b.gatherLocal(ctx)
+	return append(warnings, b.result.Warnings...), err
 }
 
-// checkAgent looks at an agent that is a file of the project.
-func checkAgent(ctx context.Context, r Request, root *os.Root) error {
-	a := r.Config.Agent
-	if a.SourceStrategy != config.AgentLocal {
+// gatherLocal resolves the parts that are files of the project, and reports what is
+// wrong with all of them.
+func (b *builder) gatherLocal(ctx context.Context) error {
+	c := b.Config
+	var all config.Errors
+	for _, part := range []struct {
+		here   bool
+		gather func(context.Context) error
+	}{
+		{c.Agent.SourceStrategy == config.AgentLocal, b.gatherAgent},
+		{c.Strategy == config.Initramfs && c.Source.LocalBusybox(), b.gatherBusybox},
+		{c.Strategy == config.Initramfs, b.gatherInit},
+	} {
+		if !part.here {
+			continue
+		}
+		var wrong *config.Error
+		switch err := part.gather(ctx); {
+		case err == nil:
+		case errors.As(err, &wrong):
+			all = append(all, wrong)
+		default:
+			return err
+		}
+	}
+	if all == nil {
 		return nil
 	}
-	platform, err := image.ParsePlatform(r.Config.Source.Platform)
-	if err != nil {
-		return r.Config.Errorf("source.platform", "%v", err)
-	}
-	_, err = guest.Resolve(ctx, guest.Request{Strategy: guest.Local, Path: a.Path, SHA256: a.Checksum, Arch: platform.Architecture, Root: root})
-	if err != nil {
-		return r.Config.Errorf("agent.path", "%v", err)
-	}
-	return nil
+	return all
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,14 @@ type Source struct {
 	BusyboxURL     string   `toml:"busybox_url" format:"file-url" fallback:"a pinned release" doc:"Static busybox of an initramfs: a URL or a path relative to this file."`
 	BusyboxSHA256  string   `toml:"busybox_sha256" format:"sha256" fallback:"that of the pinned release" doc:"sha256 of busybox. Needed with a busybox_url of your own."`
 	BusyboxMirrors []string `toml:"busybox_mirrors" format:"file-url" doc:"Further places of the same file, tried in this order."`
+}
+
+// LocalBusybox reports whether busybox is looked for in files only.
+func (s Source) LocalBusybox() bool {
+	return s.Busybox && s.BusyboxURL != "" && !slices.ContainsFunc(append([]string{s.BusyboxURL}, s.BusyboxMirrors...), func(place string) bool {
+		u, err := url.Parse(place)
+		return err == nil && (u.Scheme == "http" || u.Scheme == "https")
+	})
 }
 
 // Agent says where the kestrel agent comes from.

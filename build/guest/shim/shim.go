@@ -23,7 +23,7 @@ func Binary(arch, next string) ([]byte, error) {
 		return nil, fmt.Errorf("making the init shim: no architecture %q; there are amd64 and arm64", arch)
 	}
 	if err := checkNext(next); err != nil {
-		return nil, fmt.Errorf("making the init shim: next program %q: %w", shorten(next), err)
+		return nil, fmt.Errorf("making the init shim: %w %q: %w", ErrNext, shorten(next), err)
 	}
 	code, err := parseListing(m.listing)
 	if err != nil {
@@ -31,6 +31,9 @@ func Binary(arch, next string) ([]byte, error) {
 	}
 	return makeELF(m.elf, code, encode(program(next), m.number))
 }
+
+// ErrNext is wrapped by errors about the program to start.
+var ErrNext = errors.New("next program")
 
 func checkNext(next string) error {
 	switch {
