@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path"
 	"regexp"
+	"slices"
 )
 
 // An applet is a program that a busybox has inside, and the name of its link.
@@ -58,9 +59,11 @@ func appletNames(binary []byte) []string {
 				break
 			}
 			at += i + 1
-			if run := namesAround(binary, at); len(run) > len(best) {
+			run, end := namesAround(binary, at)
+			if len(run) > len(best) {
 				best = run
 			}
+			at = max(at, end) // each table is read once for each of the known names
 		}
 	}
 	if len(best) < minApplets {
@@ -70,33 +73,35 @@ func appletNames(binary []byte) []string {
 }
 
 // namesAround reads the run that the name at an offset belongs to, nil if what
-// stands around it is no table.
-func namesAround(binary []byte, at int) []string {
-	var names []string
+// stands around it is no table. end is where the reading of names behind the
+// offset came to.
+func namesAround(binary []byte, at int) (names []string, end int) {
 	last := ""
-	for end := at; ; {
+	for end = at; ; {
 		n := bytes.IndexByte(binary[end:min(end+maxApplet+1, len(binary))], 0)
 		if n < 0 {
-			return nil
+			return nil, end
 		}
 		name := string(binary[end : end+n])
 		if name == "" {
 			break
 		}
 		if !appletName.MatchString(name) || name <= last || len(names) == maxApplets {
-			return nil
+			return nil, end
 		}
 		names, last, end = append(names, name), name, end+n+1
 	}
-	for start := at; len(names) < maxApplets; {
+	var before []string // backwards
+	for first, start := names[0], at; len(names)+len(before) < maxApplets; {
 		name := nameBefore(binary, start)
-		if name == "" || name >= names[0] {
+		if name == "" || name >= first {
 			break
 		}
-		names = append([]string{name}, names...)
+		before, first = append(before, name), name
 		start -= len(name) + 1
 	}
-	return names
+	slices.Reverse(before)
+	return append(before, names...), end
 }
 
 // nameBefore is the name that ends just before an offset, "" if there is none.

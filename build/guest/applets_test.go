@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -95,6 +96,30 @@ func TestAppletsOfMadeUpBinaries(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", strings.Join(got, " "), tt.want)
 			}
 		})
+	}
+}
+
+// TestHostileBusyboxesCostLittle: many tables of the largest size, each with every
+// name that is searched for, and no name that ends one. The counts are of memory,
+// which does not depend on the machine.
+func TestHostileBusyboxesCostLittle(t *testing.T) {
+	var names []string
+	for i := 0; len(names) < maxApplets-5; i++ {
+		names = append(names, fmt.Sprintf("a%05d", i))
+	}
+	one := "\x00" + table(append(names, "ash", "busybox", "cat", "ls", "sh")...)
+	binary := []byte(strings.Repeat(one, 64))
+	got := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			applets(binary)
+		}
+	})
+	if limit := int64(64 * len(binary)); got.AllocedBytesPerOp() > limit {
+		t.Errorf("%d bytes of memory for %d bytes of busybox, want %d at most", got.AllocedBytesPerOp(), len(binary), limit)
+	}
+	if list := applets(binary); len(list) != maxApplets {
+		t.Errorf("%d applets, want %d", len(list), maxApplets)
 	}
 }
 

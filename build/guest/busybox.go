@@ -144,7 +144,7 @@ func (r BusyboxRequest) download(ctx context.Context, place string) (tree.Bytes,
 	}
 	content, err := r.Fetch.File(ctx, fetch.Request{URL: place, SHA256: r.SHA256, Max: MaxBusybox})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w (busybox_sha256 in [source] is %s)", err, r.sum())
 	}
 	f, err := content.Open()
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +13,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -21,13 +23,18 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cavaliergopher/cpio"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/internal/ocitest"
+	"github.com/volant/fledge-action/internal/testneed"
 	"github.com/volant/fledge-action/manifest"
 )
 
@@ -154,23 +161,9 @@ func TestTheDocumentedExamplesBuildUnedited(t *testing.T) {
 
 	for _, example := range []string{"quickstart_oci", "minimal_oci", "pattern_web"} {
 		t.Run(example, func(t *testing.T) {
-			text, err := os.ReadFile("../../build/config/testdata/example_" + example + ".txtar")
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, toml, _ := strings.Cut(string(text), "-- fledge.toml --\n")
-			toml, _, _ = strings.Cut(toml, "-- want")
-			dir := t.TempDir()
-			for name, content := range map[string]string{
-				"fledge.toml": toml, "configs/nginx.conf": "events { }\n", "html/index.html": "hello\n",
-			} {
-				if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
+			dir := writeFiles(t, map[string]string{
+				"fledge.toml": documented(t, example), "configs/nginx.conf": "events { }\n", "html/index.html": "hello\n",
+			})
 			cmd := command(t, dir, "build")
 			cmd.Env = append(cmd.Env, env...)
 			var stderr bytes.Buffer
@@ -205,4 +198,198 @@ func TestTheDocumentedExamplesBuildUnedited(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheDocumentedInitramfsExamplesBuild changes nothing of them but busybox's sum,
+// since the bytes that the documented one belongs to are not at hand.
+func TestTheDocumentedInitramfsExamplesBuild(t *testing.T) {
+	env := internet(t, documentedHosts())
+	sum := fmt.Sprintf("%x", sha256.Sum256(busybox()))
+	port := "no port is known"
+	for _, example := range []struct {
+		name     string
+		program  string
+		paths    []string // in the archive
+		warnings []string // every one that there may be
+	}{
+		{"quickstart_initramfs", "/usr/bin/myapp", []string{"usr/bin/myapp"}, []string{port}},
+		{"minimal_initramfs", "/bin/busybox", nil, []string{"no entrypoint is given and no program is mapped", port}},
+		{"custom_files", "/usr/bin/myapp", []string{"usr/bin/myapp", "etc/myapp/app.conf", "usr/local/bin/startup.sh"}, []string{
+			"one of the mapped programs", port,
+		}},
+		{"pattern_api", "/usr/bin/api-server", []string{"usr/bin/api-server", "etc/api/config.json"}, []string{port}},
+		{"pattern_worker", "/usr/bin/worker", []string{"usr/bin/worker", "etc/worker/.env"}, []string{`".env"`, port}},
+	} {
+		t.Run(example.name, func(t *testing.T) {
+			toml := documented(t, example.name)
+			if !strings.Contains(toml, guest.PinnedBusyboxSHA256) {
+				t.Fatalf("the example does not name the pinned sum:\n%s", toml)
+			}
+			dir := writeFiles(t, documentedFiles(strings.ReplaceAll(toml, guest.PinnedBusyboxSHA256, sum)))
+			cmd := command(t, dir, "build", "--json")
+			cmd.Env = append(cmd.Env, env...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			stdout, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, &stderr)
+			}
+			var got struct {
+				Artifact struct{ Path, Format string }
+				Manifest struct{ Path string }
+				Warnings []string
+			}
+			if err := json.Unmarshal(stdout, &got); err != nil {
+				t.Fatal(err)
+			}
+			if want := filepath.Join(dir, "plugin.cpio.gz"); got.Artifact.Path != want || got.Artifact.Format != "cpio.gz" {
+				t.Errorf("the artifact is %+v, want %s", got.Artifact, want)
+			}
+			checkWarnings(t, got.Warnings, example.warnings)
+			in := archived(t, got.Artifact.Path)
+			for _, name := range append(example.paths, ".", "init", "bin/kestrel", "bin/busybox", "bin/sh", "dev/console") {
+				if !in[name] {
+					t.Errorf("the archive has no %q", name)
+				}
+			}
+			checkDocumentedManifest(t, got.Manifest.Path, got.Artifact.Path, example.program)
+		})
+	}
+}
+
+func TestTheDocumentedBusyboxSumRefusesOtherBytes(t *testing.T) {
+	dir := writeFiles(t, documentedFiles(documented(t, "quickstart_initramfs")))
+	cmd := command(t, dir, "build")
+	cmd.Env = append(cmd.Env, internet(t, documentedHosts())...)
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Fatalf("a busybox of other bytes is built in:\n%s", out)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(busybox()))
+	for _, want := range []string{guest.PinnedBusyboxURL, guest.PinnedBusyboxSHA256, sum, "busybox_sha256"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the message does not name %s:\n%s", want, out)
+		}
+	}
+	for _, name := range []string{"plugin.cpio.gz", "manifest.json"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s was written", name)
+		}
+	}
+}
+
+// documentedHosts are the hosts that the initramfs examples fetch from.
+func documentedHosts() map[string]http.Handler {
+	site := http.NewServeMux()
+	site.HandleFunc("GET /downloads/binaries/1.35.0-x86_64-linux-musl/busybox", func(w http.ResponseWriter, _ *http.Request) { w.Write(busybox()) })
+	return map[string]http.Handler{"busybox.net": site, "api.github.com": release(executable())}
+}
+
+// documentedFiles are all files that the initramfs examples map, beside a fledge.toml.
+func documentedFiles(toml string) map[string]string {
+	program := string(executable())
+	return map[string]string{
+		"fledge.toml": toml, "myapp": program, "api-server": program, "worker": program, "app/binary": program,
+		"configs/app.conf": "port = 80\n", "config.json": "{}\n", ".env": "MODE=production\n", "scripts/startup.sh": "#!/bin/sh\nexec myapp\n",
+	}
+}
+
+// checkWarnings fails t unless there is one warning for each text, and no other.
+func checkWarnings(t *testing.T, got, want []string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%d warnings, want %d: %q", len(got), len(want), got)
+	}
+	for _, text := range want {
+		if !slices.ContainsFunc(got, func(w string) bool { return strings.Contains(w, text) }) {
+			t.Errorf("no warning of %s in %q", text, got)
+		}
+	}
+}
+
+// checkDocumentedManifest holds a manifest against Volant's rules and its published schema.
+func checkDocumentedManifest(t *testing.T, path, artifact, program string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Decode(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.Validate() {
+		t.Errorf("manifest: %s", p)
+	}
+	packed, err := os.ReadFile(artifact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := manifest.Initramfs{URL: artifact, Checksum: fmt.Sprintf("sha256:%x", sha256.Sum256(packed))}
+	if m.Name != "plugin" || m.Rootfs != nil || m.Initramfs == nil || *m.Initramfs != want || m.Workload.Entrypoint[0] != program {
+		t.Errorf("manifest: %s", text)
+	}
+	schema, err := jsonschema.NewCompiler().Compile(testneed.Data(t, "volant-plugin-manifest-v1.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(value); err != nil {
+		t.Errorf("the published schema: %v", err)
+	}
+}
+
+// archived is the names that an archive has, read by another program's reader.
+func archived(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for r := cpio.NewReader(z); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return names
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[h.Name] = true
+	}
+}
+
+// documented is the fledge.toml of an example of the documentation.
+func documented(t *testing.T, example string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../build/config/testdata/example_" + example + ".txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, toml, _ := strings.Cut(string(text), "-- fledge.toml --\n")
+	toml, _, _ = strings.Cut(toml, "-- want")
+	return toml
+}
+
+// writeFiles makes a folder of files.
+func writeFiles(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
