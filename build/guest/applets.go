@@ -3,7 +3,6 @@ package guest
 import (
 	"bytes"
 	"path"
-	"regexp"
 	"slices"
 )
 
@@ -44,8 +43,20 @@ func applets(binary []byte) []applet {
 	return list
 }
 
-// appletName matches the names of applets: "[" and "[[" are two of them.
-var appletName = regexp.MustCompile(`^(\[\[?|[a-z][a-z0-9._-]*)$`)
+// isAppletName tells names of applets: "[" and "[[" are two of them, the others
+// begin with a letter.
+func isAppletName(name []byte) bool {
+	if s := string(name); s == "[" || s == "[[" {
+		return true
+	}
+	for i, c := range name {
+		letter := 'a' <= c && c <= 'z'
+		if !letter && (i == 0 || !('0' <= c && c <= '9' || c == '.' || c == '_' || c == '-')) {
+			return false
+		}
+	}
+	return len(name) > 0
+}
 
 // appletNames finds the longest run of names in byte order that ends with an
 // empty one and has an applet that no busybox lacks.
@@ -86,7 +97,7 @@ func namesAround(binary []byte, at int) (names []string, end int) {
 		if name == "" {
 			break
 		}
-		if !appletName.MatchString(name) || name <= last || len(names) == maxApplets {
+		if !isAppletName(binary[end:end+n]) || name <= last || len(names) == maxApplets {
 			return nil, end
 		}
 		names, last, end = append(names, name), name, end+n+1
@@ -116,7 +127,7 @@ func nameBefore(binary []byte, at int) string {
 		text = text[i+1:]
 	}
 	for ; len(text) > 0; text = text[1:] {
-		if appletName.Match(text) {
+		if isAppletName(text) {
 			return string(text)
 		}
 	}
