@@ -39,6 +39,7 @@ func run(ctx context.Context) error {
 	small := flag.Bool("small", false, "the small image only, two rounds, no document")
 	images := flag.String("images", "small,big,huge", "images to build")
 	archive := flag.Bool("archive", false, "measure the compression of an initramfs instead of images")
+	initramfs := flag.Bool("initramfs", false, "measure whole builds of an initramfs instead of images")
 	doc := flag.String("doc", "docs/benchmarks.md", "document to put the tables into")
 	program := flag.String("fledge", "", "fledge to measure (default: built from this module)")
 	flag.Parse()
@@ -67,6 +68,17 @@ func run(ctx context.Context) error {
 	b := bench{work: work, fledge: *program}
 	if err := b.build(ctx); err != nil {
 		return err
+	}
+	if *initramfs {
+		layout, err := e2e.Maker{Cache: cache, Log: io.Discard}.Image(ctx, e2e.Small)
+		if err != nil {
+			return err
+		}
+		text, err := b.initramfsBench(ctx, layout, *rounds)
+		if err != nil {
+			return err
+		}
+		return publish(*doc, initramfsCommand, text)
 	}
 	var results []result
 	for image := range strings.SplitSeq(*images, ",") {

@@ -100,8 +100,9 @@ func describeMachine() (string, error) {
 
 // The commands whose tables a document has, each between two lines of its own.
 const (
-	imageCommand   = "go run ./bench"
-	archiveCommand = "go run ./bench -archive"
+	imageCommand     = "go run ./bench"
+	archiveCommand   = "go run ./bench -archive"
+	initramfsCommand = "go run ./bench -initramfs"
 )
 
 func marks(command string) (begin, end string) {
