@@ -75,8 +75,12 @@ func (b *builder) gatherAgent(ctx context.Context) error {
 	case c.Agent.SourceStrategy == config.AgentLocal:
 		return c.Errorf("agent.path", "%v", err)
 	case !c.IsSet("agent"):
+		other := `or "none"`
+		if c.Strategy == config.Initramfs {
+			other = "or an [init] of your own"
+		}
 		return fmt.Errorf("%w; without an [agent] table the agent comes from Volant's latest release: "+
-			"write source_strategy = \"local\" or \"none\" to do without the network", err)
+			"write source_strategy = \"local\" %s to do without the network", err, other)
 	default:
 		return err
 	}
