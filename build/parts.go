@@ -67,6 +67,7 @@ func (b *builder) gatherAgent(ctx context.Context) error {
 	b.parts.agent, err = guest.Resolve(ctx, guest.Request{
 		Strategy: guest.Strategy(c.Agent.SourceStrategy), Version: c.Agent.Version, Path: c.Agent.Path, URL: c.Agent.URL,
 		SHA256: c.Agent.Checksum, Arch: arch, BaseURL: c.Agent.BaseURL, Token: b.Token, Root: b.root, Fetch: b.fetcher(),
+		Prove: b.ProveAgent,
 	})
 	switch {
 	case err == nil:
@@ -85,6 +86,9 @@ func (b *builder) gatherAgent(ctx context.Context) error {
 		return err
 	}
 	b.warnAll(b.parts.agent.Warnings)
+	if s := b.parts.agent.Signer; s != "" {
+		b.detail("agent %s signed by %s", b.parts.agent.Version, s)
+	}
 	return nil
 }
 
@@ -224,6 +228,9 @@ func (b *builder) materials(mapped mapping.Report) []Material {
 	}
 	p := b.parts
 	add("agent", p.agent.URI, p.agent.Digest)
+	if p.agent.Signer != "" {
+		all[len(all)-1].Signer = p.agent.Signer
+	}
 	add("busybox", p.busybox.URI, p.busybox.Digest)
 	add("init", p.init.URI, p.init.Digest)
 	if p.shim != nil {

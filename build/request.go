@@ -9,6 +9,7 @@ import (
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/ext4"
+	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/initramfs"
 	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/build/tree"
@@ -41,6 +42,7 @@ type Request struct {
 	Keychain   authn.Keychain    // registry credentials; nil asks anonymously
 	Token      string            // for the GitHub API; "" asks anonymously
 	DockerHost string            // for docker-daemon: images
+	ProveAgent guest.Prover      // verifies attestations of the agent's release; nil does not look for any
 	TempDir    string            // for spooled archives; "" is the system's
 
 	// AllowUnbootable makes warnings of what keeps the artifact from booting, or its
@@ -73,6 +75,7 @@ type Material struct {
 	Name   string `json:"name"` // "image", "image config", "agent", "busybox", "init", "init shim" or "mappings"
 	URI    string `json:"uri"`
 	Digest string `json:"digest"`
+	Signer string `json:"signer,omitempty"` // who signed the attestation of it that was verified
 }
 
 // Artifact is what a build has made.

@@ -43,6 +43,7 @@ type Request struct {
 	Token   string        // for the API; sent to BaseURL's host only; "" for none
 	Root    *os.Root      // the project folder, for Local; stays open while Content is used
 	Fetch   *fetch.Client // for Release and HTTP
+	Prove   Prover        // verifies the attestations of a Release; nil does not look for any
 }
 
 // Agent is a resolved agent. Its zero value is no agent.
@@ -50,6 +51,7 @@ type Agent struct {
 	Version  string       // the release's tag; "" for Local and HTTP
 	Digest   string       // "sha256:" and hex
 	URI      string       // where it came from, without credentials: for the provenance
+	Signer   string       // who signed the attestation that was verified, for Release; "" without one
 	Content  tree.Content // nil for None
 	Warnings []string
 }

@@ -71,7 +71,7 @@ func newGitHub(r Request) (*github, error) {
 func resolveRelease(ctx context.Context, r Request) (Agent, error) {
 	pick := func(rel release) (asset, error) { return rel.agent(r.Arch) }
 	d, err := download(ctx, r, pick, MaxAgent)
-	return Agent{Version: d.Version, Digest: d.Digest, URI: d.URI, Content: d.Content}, err
+	return Agent(d), err
 }
 
 // Asset is a verified file of a release.
@@ -79,7 +79,10 @@ type Asset struct {
 	Version string // the release's tag
 	Digest  string // "sha256:" and hex
 	URI     string // where it came from, without credentials
+	Signer  string // who signed the attestation that was verified; "" without one
 	Content tree.Content
+
+	Warnings []string
 }
 
 // ResolveKernel finds Volant's own kernel, the asset bzImage of a release, and
@@ -87,7 +90,7 @@ type Asset struct {
 // agent and busybox. Of r it takes Version, Arch, BaseURL, Token and Fetch. That
 // there is none for an architecture is an error.
 func ResolveKernel(ctx context.Context, r Request) (Asset, error) {
-	r.SHA256 = ""
+	r.SHA256, r.Prove = "", nil
 	pick := func(rel release) (asset, error) { return rel.asset(kernelAsset) }
 	if r.Arch != "amd64" {
 		return Asset{}, fmt.Errorf("resolving kernel: Volant publishes its kernel for amd64 only, not for %q", r.Arch)
@@ -121,13 +124,18 @@ func download(ctx context.Context, r Request, pick func(release) (asset, error),
 	if pin := pinned(r); pin != "" && pin != sum {
 		return Asset{}, fmt.Errorf("checking %s of release %q: [agent] checksum is %s but the release has %s", a.Name, rel.Tag, pin, sum)
 	}
+	// Before the download: what is not vouched for need not be fetched.
+	signer, warnings, err := g.prove(ctx, r, rel, a, "sha256:"+sum)
+	if err != nil {
+		return Asset{}, err
+	}
 	content, err := g.fetch.File(ctx, fetch.Request{
 		URL: g.assetURL(a), SHA256: sum, Max: limit, Accept: acceptBytes, Token: g.token, TokenHost: g.host,
 	})
 	if err != nil {
 		return Asset{}, fmt.Errorf("downloading %s of release %q: %w", a.Name, rel.Tag, g.explain(err))
 	}
-	return Asset{Version: rel.Tag, Digest: content.Digest(), URI: g.uri(a), Content: content}, nil
+	return Asset{Version: rel.Tag, Digest: content.Digest(), URI: g.uri(a), Signer: signer, Content: content, Warnings: warnings}, nil
 }
 
 // release finds the release for a version: the tag as it was given, then with or

@@ -55,7 +55,8 @@ type Server struct {
 	repo string
 
 	mu        sync.Mutex
-	releases  []Release // the newest last
+	releases  []Release                    // the newest last
+	attested  map[string][]json.RawMessage // bundles by digest
 	faults    []*Fault
 	requests  []Request
 	token     string
@@ -81,6 +82,16 @@ func (s *Server) Add(releases ...Release) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.releases = append(s.releases, releases...)
+}
+
+// Attest stores a bundle about a digest, "sha256:" and hex.
+func (s *Server) Attest(digest string, bundle json.RawMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.attested == nil {
+		s.attested = map[string][]json.RawMessage{}
+	}
+	s.attested[digest] = append(s.attested[digest], bundle)
 }
 
 // Fail adds faults.
@@ -174,6 +185,10 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request) {
 	if !s.admit(w, r) {
 		return
 	}
+	if digest, ok := strings.CutPrefix(r.URL.Path, "/repos/"+s.repo+"/attestations/"); ok && r.Method == http.MethodGet {
+		s.attestations(w, digest)
+		return
+	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/repos/"+s.repo+"/releases")
 	switch {
 	case !ok || r.Method != http.MethodGet:
@@ -240,6 +255,20 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	}
 	all = all[min(len(all), (page-1)*size):min(len(all), page*size)]
 	answer(w, all)
+}
+
+// attestations answers with the bundles about a digest.
+func (s *Server) attestations(w http.ResponseWriter, digest string) {
+	bundles := s.attested[digest]
+	if len(bundles) == 0 {
+		refuse(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	all := []any{}
+	for _, b := range bundles {
+		all = append(all, map[string]any{"bundle": b, "repository_id": 1, "bundle_url": s.Download + "/bundle"})
+	}
+	answer(w, map[string]any{"attestations": all})
 }
 
 // asset answers with an asset's description, or with the way to its bytes.
