@@ -203,21 +203,26 @@ func syncDir(path string) {
 	}
 }
 
-// CommitBoth makes two files appear, second last. If second cannot, the name of
-// first goes back to what had it before. Of several processes that do so in the
-// folder of first at the same time, each waits for the one before it, so that the
-// two files are always those of one process.
-func CommitBoth(first, second *File) error {
-	for _, f := range []*File{first, second} {
+// CommitBoth is [CommitAll] of two files.
+func CommitBoth(first, second *File) error { return CommitAll(first, second) }
+
+// CommitAll makes files appear, in their order. If one cannot, the names of those
+// before it go back to what had them before. Of several processes that do so in the
+// folder of the first file at the same time, each waits for the one before it, so
+// that the files are always those of one process.
+func CommitAll(files ...*File) error {
+	for _, f := range files {
 		if err := f.Sync(); err != nil {
-			first.Abort()
+			for _, f := range files {
+				f.Abort()
+			}
 			return fmt.Errorf("writing %s: %w", f.path, withoutTemp(err))
 		}
 	}
-	defer lockFolder(filepath.Dir(first.path))()
+	defer lockFolder(filepath.Dir(files[0].path))()
 	commits.Lock()
 	defer commits.Unlock()
-	err := appearBoth(first, second)
+	err := appearAll(files)
 	commits.appeared = commits.appeared || err == nil
 	return err
 }
@@ -240,30 +245,43 @@ func lockFolder(dir string) (unlock func()) {
 	return func() { d.Close() }
 }
 
-// appearBoth is CommitBoth while everything is locked.
-func appearBoth(first, second *File) error {
-	// Another name for what first replaces. It has none of its own where nothing is
-	// replaced, or where the filesystem has no hard links.
-	before := tempName(first.path)
-	if os.Link(first.path, before) != nil {
+// appearAll is CommitAll while everything is locked.
+func appearAll(files []*File) error {
+	f, rest := files[0], files[1:]
+	if len(rest) == 0 {
+		return f.appear()
+	}
+	undo := f.keepOld()
+	if err := f.appear(); err != nil {
+		return errors.Join(err, undo(false))
+	}
+	if err := appearAll(rest); err != nil {
+		return errors.Join(err, undo(true))
+	}
+	return undo(false)
+}
+
+// keepOld gives what has the file's name another one, until undo is called. undo
+// brings it back if the file has appeared and must go again.
+func (f *File) keepOld() (undo func(appeared bool) error) {
+	// There is no other name where nothing is replaced, or where the filesystem has no
+	// hard links.
+	before := tempName(f.path)
+	if os.Link(f.path, before) != nil {
 		before = ""
 	}
-	defer func() {
-		if before != "" {
-			os.Remove(before)
+	return func(appeared bool) error {
+		switch {
+		case !appeared:
+			if before != "" {
+				os.Remove(before)
+			}
+			return nil
+		case before == "":
+			return os.Remove(f.path)
 		}
-	}()
-	if err := first.appear(); err != nil {
-		return err
+		return os.Rename(before, f.path)
 	}
-	err := second.appear()
-	switch {
-	case err == nil:
-		return nil
-	case before == "":
-		return errors.Join(err, os.Remove(first.path))
-	}
-	return errors.Join(err, os.Rename(before, first.path))
 }
 
 // Abort drops the file. It does nothing after Commit or Abort.

@@ -271,3 +271,31 @@ func TestCommitBothKeepsPairsTogether(t *testing.T) {
 		}
 	})
 }
+
+// TestCommitAllGivesBackAllNames makes the last of three files fail.
+func TestCommitAllGivesBackAllNames(t *testing.T) {
+	both(t, func(t *testing.T) {
+		dir := t.TempDir()
+		os.WriteFile(filepath.Join(dir, "a"), []byte("old"), 0o600)
+		var files []*File
+		for _, name := range []string{"a", "b", "c"} {
+			f, err := Create(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.WriteString("new")
+			files = append(files, f)
+		}
+		os.MkdirAll(filepath.Join(dir, "c", "in the way"), 0o755)
+		if err := CommitAll(files...); err == nil {
+			t.Fatal("CommitAll succeeded")
+		}
+		if got, _ := os.ReadFile(filepath.Join(dir, "a")); string(got) != "old" {
+			t.Errorf("the first file is %q", got)
+		}
+		os.RemoveAll(filepath.Join(dir, "c"))
+		if got := names(t, dir); got != "a" {
+			t.Errorf("the folder holds %q", got)
+		}
+	})
+}

@@ -1,0 +1,182 @@
+package proof
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/volant/fledge-action/attest/statement"
+	"github.com/volant/fledge-action/build"
+	"github.com/volant/fledge-action/internal/outfile"
+	"github.com/volant/fledge-action/manifest"
+)
+
+// SumsName is the file of checksums.
+const SumsName = "SHA256SUMS"
+
+// artifactSuffixes are cut from an artifact's name to get the plugin's.
+var artifactSuffixes = []string{".cpio.gz", ".cpio.zst", ".cpio", ".img"}
+
+// Name is the name that the files about an artifact begin with.
+func Name(artifact string) string {
+	base := filepath.Base(artifact)
+	for _, s := range artifactSuffixes {
+		if cut, ok := strings.CutSuffix(base, s); ok && cut != "" {
+			return cut
+		}
+	}
+	return base
+}
+
+// Set names the files of one plugin. All are in the artifact's folder.
+type Set struct {
+	Artifact string // path
+	Manifest string
+	SBOM     string // "" without one
+	Record   string // "" without one
+}
+
+// beside is a path in the artifact's folder.
+func (s Set) beside(name string) string { return filepath.Join(filepath.Dir(s.Artifact), name) }
+
+// Sums, Bundle and Bundles are the paths of what is made of the set.
+func (s Set) Sums() string    { return s.beside(SumsName) }
+func (s Set) Bundle() string  { return s.beside(Name(s.Artifact) + ".sigstore.json") }
+func (s Set) Bundles() string { return s.beside(Name(s.Artifact) + ".intoto.jsonl") }
+
+// sbomPath is where an SBOM with a suffix is written.
+func (s Set) sbomPath(suffix string) string { return s.beside(Name(s.Artifact) + suffix) }
+
+// Suffixes of SBOMs.
+const (
+	SPDXSuffix      = ".spdx.json"
+	CycloneDXSuffix = ".cdx.json"
+)
+
+// derived are all files that may have been made about the artifact: what is signed
+// goes first, and SHA256SUMS last.
+func (s Set) derived() []string {
+	return []string{s.Bundles(), s.Bundle(), s.RecordPath(), s.sbomPath(SPDXSuffix), s.sbomPath(CycloneDXSuffix), s.Sums()}
+}
+
+// RecordPath is where a build record is written.
+func (s Set) RecordPath() string { return s.beside(Name(s.Artifact) + ".build.json") }
+
+func newSet(artifact string) Set {
+	s := Set{Artifact: artifact}
+	s.Manifest = s.beside(build.ManifestName)
+	return s
+}
+
+// Find names the files beside an artifact as they are.
+func Find(artifact string) (Set, error) {
+	s := newSet(artifact)
+	for _, path := range []string{s.Artifact, s.Manifest} {
+		if _, err := os.Stat(path); err != nil {
+			return Set{}, fmt.Errorf("looking for the files of a plugin: %w", err)
+		}
+	}
+	for _, f := range []struct {
+		path string
+		into *string
+	}{{s.sbomPath(CycloneDXSuffix), &s.SBOM}, {s.sbomPath(SPDXSuffix), &s.SBOM}, {s.RecordPath(), &s.Record}} {
+		switch _, err := os.Stat(f.path); {
+		case err == nil:
+			*f.into = f.path
+		case !errors.Is(err, fs.ErrNotExist):
+			return Set{}, fmt.Errorf("looking for the files of a plugin: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// subjects hashes the files that exist before the checksums do, the artifact first.
+func (s Set) subjects(ctx context.Context) ([]statement.Subject, error) {
+	var all []statement.Subject
+	for _, path := range []string{s.Artifact, s.Manifest, s.SBOM, s.Record} {
+		if path == "" {
+			continue
+		}
+		sub, err := digest(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, sub)
+	}
+	return all, nil
+}
+
+func digest(ctx context.Context, path string) (statement.Subject, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return statement.Subject{}, fmt.Errorf("hashing: %w", err)
+	}
+	defer f.Close()
+	sub, err := statement.Digest(ctx, filepath.Base(path), f)
+	if err != nil {
+		return statement.Subject{}, fmt.Errorf("hashing %s: %w", path, err)
+	}
+	return sub, nil
+}
+
+// check refuses a set whose files are not of one build: then nothing that is said of
+// all of them can be true.
+func (s Set) check(artifact statement.Subject) error {
+	f, err := os.Open(s.Manifest)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	m, err := manifest.Decode(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Manifest, err)
+	}
+	want := ""
+	switch {
+	case m.Rootfs != nil:
+		want = m.Rootfs.Checksum
+	case m.Initramfs != nil:
+		want = m.Initramfs.Checksum
+	}
+	if got := "sha256:" + artifact.SHA256(); got != want {
+		return fmt.Errorf("%s is about an artifact with checksum %q, but %s has %q; build both again", s.Manifest, want, artifact.Name, got)
+	}
+	return nil
+}
+
+// read reads a small file.
+func read(path string, most int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var b bytes.Buffer
+	n, err := b.ReadFrom(io.LimitReader(f, int64(most)+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	case n > int64(most):
+		return nil, fmt.Errorf("reading %s: it has more than %d bytes", path, most)
+	}
+	return b.Bytes(), nil
+}
+
+// fill makes a file that has yet to appear.
+func fill(path string, data []byte) (*outfile.File, error) {
+	f, err := outfile.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Write(data); err != nil {
+		f.Abort()
+		return nil, fmt.Errorf("writing %s: %w", path, err)
+	}
+	return f, nil
+}
