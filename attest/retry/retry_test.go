@@ -172,7 +172,7 @@ func TestPatienceEndsWithTheBudget(t *testing.T) {
 			t.Error(w)
 		}
 	}
-	o, c = options()
+	o, _ = options()
 	_, _, err = post(t.Context(), o.Transport(nil), url, nil)
 	if !errors.As(err, &gaveUp) || gaveUp.After > DefaultBudget || gaveUp.After < DefaultBudget-longestWait {
 		t.Errorf("%v by default", err)
