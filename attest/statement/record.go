@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 )
 
 // Limits of a build record.
@@ -22,7 +20,7 @@ const (
 )
 
 // A Record is what fledge did in one build, complete enough to do it again.
-// Nothing in it tells when or on which machine.
+// Nothing in it tells when or on which machine it was done: a rebuild has the same record.
 type Record struct {
 	Fledge   Program // what built
 	Config   File    // fledge.toml
@@ -57,7 +55,7 @@ type File struct {
 // A Dependency is something that a build has read.
 type Dependency struct {
 	Name    string            // "image", "image index", "layer", "agent", "busybox", "mappings" …
-	URI     string            // where from: https, pkg:oci …; "" if it came from the project or from fledge itself
+	URI     string            // where from: https, git+https or pkg, as of ImageURI; "" if from the project, the host or fledge itself
 	Digest  map[string]string // algorithm to lower-case hex; at least one
 	Version string            // of the agent, for instance; "" if unknown
 	Proof   string            // how its origin was verified, in words; "" if only by its digest
@@ -103,9 +101,9 @@ type recordBuilder struct {
 
 // resource is in-toto's ResourceDescriptor.
 type resource struct {
+	Name        string            `json:"name"`
 	URI         string            `json:"uri,omitempty"`
 	Digest      map[string]string `json:"digest"`
-	Name        string            `json:"name"`
 	Annotations *annotations      `json:"annotations,omitempty"`
 }
 
@@ -234,7 +232,7 @@ func (f File) wire() resource {
 }
 
 func (d Dependency) wire() resource {
-	w := resource{URI: d.URI, Digest: d.Digest, Name: d.Name}
+	w := resource{Name: d.Name, URI: d.URI, Digest: d.Digest}
 	if d.Version != "" || d.Proof != "" {
 		w.Annotations = &annotations{Version: d.Version, Proof: d.Proof}
 	}
@@ -351,23 +349,4 @@ func (d Dependency) check() error {
 		return err
 	}
 	return checkURI(d.URI)
-}
-
-// checkURI checks the form of a dependency's URI. It may be empty.
-func checkURI(uri string) error {
-	if uri == "" {
-		return nil
-	}
-	u, err := url.Parse(uri)
-	switch {
-	case err != nil || !printable(uri):
-		return fmt.Errorf("uri %.100q is not a URI", uri)
-	case u.User != nil:
-		return errors.New("uri has a user or password in it")
-	case u.Scheme == "pkg" && strings.Contains(u.Opaque, "/"):
-		return nil
-	case (u.Scheme == "https" || u.Scheme == "http" || u.Scheme == "git+https") && u.Host != "":
-		return nil
-	}
-	return fmt.Errorf("uri %.100q is none of https://, http://, git+https:// and pkg:TYPE/NAME", uri)
 }
