@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/volant/fledge-action/build"
+	"github.com/volant/fledge-action/internal/proof"
+)
+
+type attestFlags struct {
+	signFlags
+	cacheDir             string
+	verbose, quiet, json bool
+}
+
+func (p *Program) attestCommand() *cobra.Command {
+	var f attestFlags
+	cmd := &cobra.Command{
+		Use:   "attest ARTIFACT",
+		Short: "Sign what a build has made",
+		Long: `Sign what a build has made: the artifact, the manifest.json beside it and, if they are there, its SBOM (NAME.spdx.json or
+NAME.cdx.json) and its build record (NAME.build.json), which 'fledge build --sbom spdx' writes.
+
+Nothing of them is changed. Written beside them are SHA256SUMS, NAME.sigstore.json (the provenance) and NAME.intoto.jsonl (everything that
+is signed); their paths are printed on standard output. 'fledge build' does the same after a build; this command is for another job,
+or another day.
+
+Environment:
+` + signEnvironment,
+		Example: `  fledge build --sbom spdx --attest off      # in a job without permissions
+  fledge attest --attest required web.img    # in a job with "id-token: write"
+  fledge attest --key cosign.key web.img     # with a key, anywhere`,
+		Args: oneArtifact,
+		RunE: func(cmd *cobra.Command, args []string) error { return p.attest(cmd, args[0], f) },
+	}
+	flags := cmd.Flags()
+	addSignFlags(cmd, &f.signFlags)
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps trusted roots, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show warnings and errors only")
+	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func oneArtifact(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("want one artifact, got %d arguments (see '%s --help')", len(args), cmd.CommandPath())}
+	}
+	return nil
+}
+
+func (p *Program) attest(cmd *cobra.Command, artifact string, f attestFlags) error {
+	if f.verbose && f.quiet {
+		return usageError{errors.New("--verbose and --quiet exclude each other")}
+	}
+	set, err := proof.Find(artifact)
+	if errors.Is(err, fs.ErrNotExist) {
+		return usageError{fmt.Errorf("%w; a plugin is its artifact and manifest.json in one folder", err)}
+	}
+	if err != nil {
+		return err
+	}
+	report := p.reporter(f.verbose, f.quiet)
+	plan, err := p.plan(cmd.Context(), f.signFlags, p.cacheDir(f.cacheDir), report.warn)
+	if err != nil {
+		return err
+	}
+	if plan.Mode == proof.None {
+		return usageError{errors.New("nothing to sign with: " + reasonUnsigned(plan))}
+	}
+	report.stageBegins("signing as %s", plan.Signer)
+	signed, err := plan.Sign(cmd.Context(), set)
+	report.end(err == nil)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printed(p.encode(signedOutput(signed)))
+	}
+	_, err = fmt.Fprintf(p.Stdout, "%s\n%s\n%s\n", signed.Sums, signed.Bundle, signed.Bundles)
+	return printed(err)
+}
+
+// reasonUnsigned says why a plan signs nothing.
+func reasonUnsigned(plan *proof.Plan) string {
+	if plan.Notice != "" {
+		return plan.Notice + "; give a key with --key"
+	}
+	return "--sign none or --attest off"
+}
+
+// attestation is what --json tells about signatures. Its keys are a promise.
+type attestation struct {
+	Sums       string          `json:"sums"`
+	Bundle     string          `json:"bundle"`
+	Bundles    string          `json:"bundles"`
+	Statements []string        `json:"statements"` // predicate types, as in bundles
+	Subjects   []subjectOutput `json:"subjects"`
+}
+
+type subjectOutput struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+}
+
+func signedOutput(s *proof.Signed) attestation {
+	out := attestation{Sums: s.Sums, Bundle: s.Bundle, Bundles: s.Bundles, Statements: s.Statements}
+	for _, sub := range s.Subjects {
+		out.Subjects = append(out.Subjects, subjectOutput{sub.Name, "sha256:" + sub.SHA256()})
+	}
+	return out
+}
+
+func (p *Program) encode(v any) error {
+	e := json.NewEncoder(p.Stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// warn and stageBegins are a build's events, for what is no build.
+func (r *reporter) warn(err error) { r.event(build.Event{Kind: build.Warning, Message: err.Error()}) }
+
+func (r *reporter) stageBegins(format string, args ...any) {
+	r.event(build.Event{Kind: build.StageBegins, Message: fmt.Sprintf(format, args...)})
+}
+
+// resume says what to do when signing failed after a build.
+func resume(artifact string, err error) error {
+	return fmt.Errorf("%w; %s and the files beside it are built and unsigned: sign them later with 'fledge attest %s'",
+		err, filepath.Base(artifact), shellWord(artifact))
+}

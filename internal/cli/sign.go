@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/volant/fledge-action/attest/oidc"
+	"github.com/volant/fledge-action/attest/sign"
+	"github.com/volant/fledge-action/internal/proof"
+)
+
+// signFlags are what build and attest share.
+type signFlags struct {
+	sign, attest, key, trustedRoot, signingConfig, issuer string
+	budget                                                time.Duration
+}
+
+// signEnvironment is the part of a command's help that belongs to signFlags.
+const signEnvironment = `  FLEDGE_SIGNING_KEY  the private key to sign with, as PEM, or the name of its file
+  COSIGN_PASSWORD     the key's password
+  ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN  set in jobs with "permissions: id-token: write"`
+
+func addSignFlags(cmd *cobra.Command, f *signFlags) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.sign, "sign", string(proof.Auto), "`how` to sign: keyless, key, none, or auto: with a key if there is one, else keyless if the job has an OIDC token")
+	flags.StringVar(&f.attest, "attest", string(proof.AsItGoes), "`whether` to sign: auto, required (unsigned is an error, before anything is built) or off")
+	flags.StringVar(&f.key, "key", "", "private key `file` to sign with, made by cosign or a PEM")
+	flags.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file` of a Sigstore instance of one's own")
+	flags.StringVar(&f.signingConfig, "signing-config", "", "signing_config.json `file` of that instance")
+	flags.StringVar(&f.issuer, "oidc-issuer", "", "`URL` of the issuer of the job's token, where it is not GitHub's for the server in GITHUB_SERVER_URL")
+	flags.DurationVar(&f.budget, "attest-timeout", sign.DefaultBudget, "how long to wait in all for signing services that fail")
+}
+
+// maxKey is the longest private key, in bytes.
+const maxKey = 64 << 10
+
+// plan decides how to sign. warn hears of what is tried again.
+func (p *Program) plan(ctx context.Context, f signFlags, cacheDir string, warn func(error)) (*proof.Plan, error) {
+	if (f.trustedRoot == "") != (f.signingConfig == "") {
+		return nil, usageError{errors.New("--trusted-root and --signing-config belong together: one verifies what the other signs")}
+	}
+	services := &proof.Services{
+		TrustedRoot: f.trustedRoot, SigningConfig: f.signingConfig, Password: []byte(p.Getenv("COSIGN_PASSWORD")),
+		Budget: f.budget, Warn: warn,
+	}
+	if cacheDir != "" {
+		services.CacheDir = filepath.Join(cacheDir, "trust")
+	}
+	choice := proof.Choice{Sign: proof.Mode(f.sign), Need: proof.Need(f.attest), HasCustom: f.trustedRoot != ""}
+	var err error
+	if services.Key, err = p.signingKey(f.key); err != nil {
+		return nil, err
+	}
+	choice.HasKey = services.Key != nil
+	if services.OIDC, choice.NoToken, err = p.tokens(f.issuer); err != nil {
+		return nil, err
+	}
+	plan, err := proof.Decide(ctx, choice, services)
+	var wrong *proof.ChoiceError
+	if errors.As(err, &wrong) {
+		return nil, usageError{err}
+	}
+	return plan, err
+}
+
+// tokens finds the job's token endpoint, or why there is none.
+func (p *Program) tokens(issuer string) (*oidc.Source, string, error) {
+	if ok, reason := oidc.Available(p.Getenv); !ok {
+		return nil, reason, nil
+	}
+	getenv := p.Getenv
+	if issuer != "" { // the server may then be any
+		getenv = func(name string) string {
+			if name == "GITHUB_SERVER_URL" {
+				return ""
+			}
+			return p.Getenv(name)
+		}
+	}
+	source, err := oidc.FromEnv(getenv)
+	if err != nil {
+		return nil, "", usageError{err}
+	}
+	if issuer != "" {
+		source.Issuer, source.ServerURL = issuer, p.Getenv("GITHUB_SERVER_URL")
+	}
+	return source, "", nil
+}
+
+// signingKey reads the private key; nil is none.
+func (p *Program) signingKey(path string) ([]byte, error) {
+	if path == "" {
+		text := p.Getenv("FLEDGE_SIGNING_KEY")
+		switch {
+		case text == "":
+			return nil, nil
+		case strings.Contains(text, "-----BEGIN"):
+			return []byte(text), nil
+		}
+		path = text
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("reading the signing key: %w", err)}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxKey+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading the signing key: %w", err)
+	case len(data) > maxKey:
+		return nil, usageError{fmt.Errorf("reading the signing key: %s has more than %d bytes; it is no key", path, maxKey)}
+	}
+	return data, nil
+}
+
+// programDigest is the sha256 of fledge itself.
+func programDigest() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("looking for fledge's own program: %w", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("hashing fledge's own program: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("hashing fledge's own program: %w", err)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)), nil
+}
