@@ -21,8 +21,8 @@ import (
 )
 
 type buildFlags struct {
-	config, manifest, output, url, cacheDir string
-	verbose, quiet, json, unbootable        bool
+	config, manifest, output, url, cacheDir, sbom string
+	verbose, quiet, json, unbootable              bool
 }
 
 func (p *Program) buildCommand() *cobra.Command {
@@ -33,6 +33,7 @@ func (p *Program) buildCommand() *cobra.Command {
 		Long: `Build the plugin that fledge.toml describes: the artifact and manifest.json beside it.
 
 Both appear whole or not at all, and replace those of an earlier build. Their paths are printed on standard output.
+With --sbom the list of software appears after them, and its path is printed last.
 
 Environment:
   SOURCE_DATE_EPOCH  seconds since 1970: the time of what has none (default: the image's creation)
@@ -52,6 +53,7 @@ Environment:
 	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
 	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path (default [plugin] url, else the artifact's path)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps downloads, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
+	flags.StringVar(&f.sbom, "sbom", noSBOM, "list the software in the artifact beside it, in NAME.spdx.json or NAME.cdx.json: `FORMAT` "+sbomValues())
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step, and where the artifact's bytes are")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show warnings and errors only")
@@ -77,6 +79,10 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	if err != nil {
 		return err
 	}
+	format, err := sbomFormat(f.sbom)
+	if err != nil {
+		return err
+	}
 	report := p.reporter(f.verbose, f.quiet)
 	store := cache.New(cache.Options{
 		Dir: p.cacheDir(f.cacheDir),
@@ -88,9 +94,13 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	result, err := build.Build(cmd.Context(), build.Request{
 		Config: cfg, Template: template, Output: f.output, WorkDir: p.WorkDir, URL: f.url, Epoch: epoch,
 		Cache: store, Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"),
-		AllowUnbootable: f.unbootable, Report: report.event,
+		AllowUnbootable: f.unbootable, SBOM: format, Tool: p.Version, Report: report.event,
 	})
 	report.end(err == nil)
+	if err != nil {
+		return err
+	}
+	list, err := writeSBOM(result)
 	if err != nil {
 		return err
 	}
@@ -98,12 +108,16 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		sizeTable(p.Stderr, result.Size)
 	}
 	if f.json {
-		return printed(p.printJSON(result))
+		return printed(p.printJSON(result, list))
 	}
 	if !f.quiet {
 		p.nextSteps(result)
 	}
-	_, err = fmt.Fprintf(p.Stdout, "%s\n%s\n", result.Artifact.Path, result.ManifestPath)
+	paths := []string{result.Artifact.Path, result.ManifestPath}
+	if list != nil {
+		paths = append(paths, list.Path)
+	}
+	_, err = fmt.Fprintln(p.Stdout, strings.Join(paths, "\n"))
 	return printed(err)
 }
 
@@ -195,6 +209,7 @@ type output struct {
 	Materials  []build.Material  `json:"materials"`
 	Filesystem *filesystemOutput `json:"filesystem,omitempty"` // of an ext4 image
 	Archive    *archiveOutput    `json:"archive,omitempty"`    // of an initramfs
+	SBOM       *sbomOutput       `json:"sbom,omitempty"`       // with --sbom
 	Size       *buildsize.Report `json:"size"`
 	Warnings   []string          `json:"warnings"`
 }
@@ -216,7 +231,7 @@ type archiveOutput struct {
 	Entries  int   `json:"entries"`
 }
 
-func (p *Program) printJSON(r *build.Result) error {
+func (p *Program) printJSON(r *build.Result, list *sbomOutput) error {
 	e := json.NewEncoder(p.Stdout)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
@@ -225,6 +240,7 @@ func (p *Program) printJSON(r *build.Result) error {
 		Manifest:  manifestOutput{r.ManifestPath, r.Manifest},
 		Epoch:     r.Epoch.Unix(),
 		Materials: r.Materials,
+		SBOM:      list,
 		Size:      r.Size,
 		Warnings:  append([]string{}, r.Warnings...),
 	}
