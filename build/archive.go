@@ -74,9 +74,14 @@ type spooled struct {
 
 func (s spooled) Size() int64 { return s.size }
 
+// Open yields the bytes. The reader is an io.ReaderAt too.
 func (s spooled) Open() (io.ReadCloser, error) {
-	return io.NopCloser(io.NewSectionReader(s.file, s.at, s.size)), nil
+	return spoolReader{io.NewSectionReader(s.file, s.at, s.size)}, nil
 }
+
+type spoolReader struct{ *io.SectionReader }
+
+func (spoolReader) Close() error { return nil }
 
 func (b *builder) compression() initramfs.Compression {
 	return initramfs.Compression(b.Config.Initramfs.Compression)

@@ -233,6 +233,10 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err := b.writeManifest(d, artifact.Digest, mf); err != nil {
 		return nil, err
 	}
+	if err := b.listSoftware(ctx, t, d, artifact, mapped); err != nil {
+		return nil, err
+	}
+	b.checkStale(artifact)
 	if err := b.commit(ctx, out, mf); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/mapping"
+	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/outfile"
 )
@@ -138,7 +139,7 @@ func mappings(c *config.Config) []mapping.Mapping {
 	return ms
 }
 
-// ownOutputs are the paths of the artifact and the manifest below the project
+// ownOutputs are the paths of the artifact, the manifest and the SBOM below the project
 // folder, and how their names begin before they are complete: a mapped folder must
 // not take in what this build or an earlier one leaves there.
 func (b *builder) ownOutputs() (names, prefixes []string) {
@@ -153,7 +154,11 @@ func (b *builder) ownOutputs() (names, prefixes []string) {
 		}
 		return []string{filepath.ToSlash(rel)}
 	}
-	for _, path := range []string{b.path, b.manifestPath()} {
+	ours := []string{b.path, b.manifestPath()}
+	for _, f := range sbom.Formats {
+		ours = append(ours, SBOMPath(b.path, f))
+	}
+	for _, path := range ours {
 		names = append(names, below(path)...)
 		prefixes = append(prefixes, below(outfile.TempPrefix(path))...)
 	}

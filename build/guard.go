@@ -16,6 +16,9 @@ func (b *builder) guard() error {
 	if err := guardArtifact(b.path); err != nil {
 		return err
 	}
+	if err := b.checkSBOM(); err != nil {
+		return err
+	}
 	return b.guardManifest(b.manifestPath())
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/volant/fledge-action/build/ext4"
 	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/initramfs"
+	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/manifest"
@@ -48,6 +49,10 @@ type Request struct {
 	// AllowUnbootable makes warnings of what keeps the artifact from booting, or its
 	// workload from starting.
 	AllowUnbootable bool
+
+	// SBOM is the format of the list of software that Result.SBOM is to hold; "" makes none.
+	SBOM sbom.Format
+	Tool string // version of fledge, for the SBOM
 
 	Report func(Event) // may be nil; called from several goroutines
 }
@@ -97,5 +102,6 @@ type Result struct {
 	Archive      *initramfs.Stats // of an initramfs, else nil
 	Size         *size.Report     // where the artifact's bytes are
 	Warnings     []string
+	SBOM         *SBOM      // nil without Request.SBOM
 	Tree         *tree.Tree // contents can be opened until the artifact is replaced
 }

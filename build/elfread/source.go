@@ -1,10 +1,6 @@
 package elfread
 
 import (
-	"errors"
-	"fmt"
-	"io"
-
 	"github.com/volant/fledge-action/build/tree"
 )
 
@@ -12,19 +8,15 @@ import (
 // headers, interpreter and often the dynamic section lie there.
 const headSize = 4 << 10
 
-// A source reads pieces of a content, by random access where its reader offers
-// that, else by reading on or, for what lies before, by opening it again.
+// A source reads pieces of a content.
 type source struct {
-	content tree.Content
-	size    uint64
-	head    []byte
-
-	open io.ReadCloser
-	pos  uint64 // of open, when it is no io.ReaderAt
+	*tree.ReaderAt
+	size uint64
+	head []byte
 }
 
 func newSource(c tree.Content) (*source, error) {
-	s := &source{content: c, size: uint64(max(c.Size(), 0))}
+	s := &source{ReaderAt: tree.NewReaderAt(c), size: uint64(max(c.Size(), 0))}
 	head, err := s.fetch(0, min(headSize, s.size))
 	if err != nil {
 		s.Close()
@@ -32,13 +24,6 @@ func newSource(c tree.Content) (*source, error) {
 	}
 	s.head = head
 	return s, nil
-}
-
-func (s *source) Close() {
-	if s.open != nil {
-		s.open.Close()
-		s.open = nil
-	}
 }
 
 // read returns n bytes from off on. The caller has a limit on n.
@@ -55,46 +40,7 @@ func (s *source) read(what string, off, n uint64) ([]byte, error) {
 }
 
 func (s *source) fetch(off, n uint64) ([]byte, error) {
-	if n == 0 {
-		return nil, nil
-	}
 	b := make([]byte, n)
-	if s.open == nil {
-		if err := s.reopen(); err != nil {
-			return nil, err
-		}
-	}
-	if at, ok := s.open.(io.ReaderAt); ok {
-		if _, err := at.ReadAt(b, int64(off)); err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
-		}
-		return b, nil
-	}
-	if off < s.pos {
-		s.Close()
-		if err := s.reopen(); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := io.CopyN(io.Discard, s.open, int64(off-s.pos)); err != nil {
-		return nil, short(err)
-	}
-	if _, err := io.ReadFull(s.open, b); err != nil {
-		return nil, short(err)
-	}
-	s.pos = off + n
-	return b, nil
-}
-
-func (s *source) reopen() (err error) {
-	s.open, err = s.content.Open()
-	s.pos = 0
-	return err
-}
-
-func short(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("reading a file: %w", io.ErrUnexpectedEOF)
-	}
-	return err
+	_, err := s.ReadAt(b, int64(off))
+	return b, err
 }

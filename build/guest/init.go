@@ -12,10 +12,12 @@ import (
 	"github.com/volant/fledge-action/build/tree"
 )
 
-// Places in the artifact: what the kernel starts, and what that starts.
+// Places in the artifact: what the kernel starts, what that starts, and the programs of
+// an initramfs.
 const (
-	InitPath  = "/init"
-	AgentPath = "/bin/kestrel"
+	InitPath    = "/init"
+	AgentPath   = "/bin/kestrel"
+	BusyboxPath = "/bin/busybox"
 )
 
 // MaxInit is the largest init of a project accepted, in bytes.

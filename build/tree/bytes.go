@@ -11,5 +11,9 @@ type Bytes []byte
 // Size is the length in bytes.
 func (b Bytes) Size() int64 { return int64(len(b)) }
 
-// Open yields the bytes. It never fails.
-func (b Bytes) Open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+// Open yields the bytes. It never fails. The reader is an io.ReaderAt too.
+func (b Bytes) Open() (io.ReadCloser, error) { return bytesReader{bytes.NewReader(b)}, nil }
+
+type bytesReader struct{ *bytes.Reader }
+
+func (bytesReader) Close() error { return nil }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,12 +16,14 @@ import (
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
 	buildsize "github.com/volant/fledge-action/build/size"
+	"github.com/volant/fledge-action/internal/proof"
 	"github.com/volant/fledge-action/manifest"
 )
 
 type buildFlags struct {
-	config, manifest, output, url, cacheDir string
-	verbose, quiet, json, unbootable        bool
+	signFlags
+	config, manifest, output, url, cacheDir, sbom string
+	verbose, quiet, json, unbootable              bool
 }
 
 func (p *Program) buildCommand() *cobra.Command {
@@ -34,6 +35,10 @@ func (p *Program) buildCommand() *cobra.Command {
 
 Both appear whole or not at all, and replace those of an earlier build. Their paths are printed on standard output.
 
+With --sbom there appear after them the list of software, the record of the build (NAME.build.json) and SHA256SUMS. A build that signs
+makes these too, and then NAME.sigstore.json and NAME.intoto.jsonl. Whether it signs is decided before anything is built. If signing
+fails in the end, everything else stays, and 'fledge attest' signs it later.
+
 Environment:
   SOURCE_DATE_EPOCH  seconds since 1970: the time of what has none (default: the image's creation)
   GITHUB_TOKEN       for the GitHub API, where the agent's release is looked up
@@ -41,9 +46,11 @@ Environment:
   DOCKER_HOST        the Docker daemon's socket, for docker-daemon: images
   XDG_CACHE_HOME     where the cache is kept, in fledge/ (default ~/.cache)
   TMPDIR             where archives are unpacked, and downloads kept without a cache (default /tmp)
-  HTTPS_PROXY, NO_PROXY  the proxy for what is fetched, and the hosts that need none`,
+  HTTPS_PROXY, NO_PROXY  the proxy for what is fetched, and the hosts that need none
+` + signEnvironment,
 		Example: `  fledge build
   fledge build -o dist/web.img --config web/fledge.toml
+  fledge build --attest required             # in a job with "id-token: write"
   SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) fledge build --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.build(cmd, f) },
 	}
@@ -52,6 +59,8 @@ Environment:
 	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
 	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path (default [plugin] url, else the artifact's path)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps downloads, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
+	flags.StringVar(&f.sbom, "sbom", autoSBOM, "list the software in the artifact beside it, in NAME.spdx.json or NAME.cdx.json: `FORMAT` "+sbomValues()+", or auto: spdx if the build is signed")
+	addSignFlags(cmd, &f.signFlags)
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step, and where the artifact's bytes are")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show warnings and errors only")
@@ -78,6 +87,15 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		return err
 	}
 	report := p.reporter(f.verbose, f.quiet)
+	plan, err := p.plan(cmd.Context(), f.signFlags, p.cacheDir(f.cacheDir), report.warn)
+	if err != nil {
+		return err
+	}
+	report.plan(plan, p.Getenv("GITHUB_ACTIONS") == "true")
+	format, err := sbomFormat(f.sbom, plan.Mode != proof.None)
+	if err != nil {
+		return err
+	}
 	store := cache.New(cache.Options{
 		Dir: p.cacheDir(f.cacheDir),
 		Warn: func(err error) {
@@ -88,8 +106,13 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	result, err := build.Build(cmd.Context(), build.Request{
 		Config: cfg, Template: template, Output: f.output, WorkDir: p.WorkDir, URL: f.url, Epoch: epoch,
 		Cache: store, Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"),
-		AllowUnbootable: f.unbootable, Report: report.event,
+		AllowUnbootable: f.unbootable, SBOM: format, Tool: p.Version, Report: report.event,
 	})
+	if err != nil {
+		report.end(false)
+		return err
+	}
+	docs, err := p.prove(cmd.Context(), plan, f, buildInputs{cfg, template}, result, report)
 	report.end(err == nil)
 	if err != nil {
 		return err
@@ -98,12 +121,13 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		sizeTable(p.Stderr, result.Size)
 	}
 	if f.json {
-		return printed(p.printJSON(result))
+		return printed(p.printJSON(result, docs))
 	}
 	if !f.quiet {
 		p.nextSteps(result)
 	}
-	_, err = fmt.Fprintf(p.Stdout, "%s\n%s\n", result.Artifact.Path, result.ManifestPath)
+	paths := append([]string{result.Artifact.Path, result.ManifestPath}, docs.paths()...)
+	_, err = fmt.Fprintln(p.Stdout, strings.Join(paths, "\n"))
 	return printed(err)
 }
 
@@ -195,6 +219,10 @@ type output struct {
 	Materials  []build.Material  `json:"materials"`
 	Filesystem *filesystemOutput `json:"filesystem,omitempty"` // of an ext4 image
 	Archive    *archiveOutput    `json:"archive,omitempty"`    // of an initramfs
+	SBOM       *sbomOutput       `json:"sbom,omitempty"`       // with --sbom
+	Record     string            `json:"record,omitempty"`     // path of NAME.build.json
+	Sums       string            `json:"sums,omitempty"`       // path of SHA256SUMS
+	Signed     *attestation      `json:"attestation,omitempty"`
 	Size       *buildsize.Report `json:"size"`
 	Warnings   []string          `json:"warnings"`
 }
@@ -216,15 +244,16 @@ type archiveOutput struct {
 	Entries  int   `json:"entries"`
 }
 
-func (p *Program) printJSON(r *build.Result) error {
-	e := json.NewEncoder(p.Stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
+func (p *Program) printJSON(r *build.Result, docs *documents) error {
 	out := output{
 		Artifact:  r.Artifact,
 		Manifest:  manifestOutput{r.ManifestPath, r.Manifest},
 		Epoch:     r.Epoch.Unix(),
 		Materials: r.Materials,
+		SBOM:      docs.sbom,
+		Record:    docs.set.Record,
+		Sums:      docs.sums(),
+		Signed:    docs.attestation(),
 		Size:      r.Size,
 		Warnings:  append([]string{}, r.Warnings...),
 	}
@@ -234,5 +263,5 @@ func (p *Program) printJSON(r *build.Result) error {
 	if st := r.Archive; st != nil {
 		out.Archive = &archiveOutput{Unpacked: st.Unpacked, Entries: st.Entries}
 	}
-	return e.Encode(out)
+	return p.encode(out)
 }

@@ -55,6 +55,17 @@ func (r *reporter) event(e build.Event) {
 	}
 }
 
+// notice tells everybody of what is no mistake.
+func (r *reporter) notice(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.line("notice: "+format, args...)
+}
+
+func (r *reporter) detail(format string, args ...any) {
+	r.event(build.Event{Kind: build.Detail, Message: fmt.Sprintf(format, args...)})
+}
+
 // end finishes the last stage. A failed one gets no line of its own: the error follows.
 func (r *reporter) end(ok bool) {
 	r.mu.Lock()

@@ -57,10 +57,10 @@ func (p *Program) plan(ctx context.Context, f signFlags, cacheDir string, warn f
 	}
 	choice := proof.Choice{Sign: proof.Mode(f.sign), Need: proof.Need(f.attest), HasCustom: f.trustedRoot != ""}
 	var err error
-	if services.Key, err = p.signingKey(f.key); err != nil {
+	if services.PrivateKey, err = p.signingKey(f.key); err != nil {
 		return nil, err
 	}
-	choice.HasKey = services.Key != nil
+	choice.HasKey = services.PrivateKey != nil
 	if services.OIDC, choice.NoToken, err = p.tokens(f.issuer); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ var may = map[string][]string{
 	"build/elfread":     {"build/tree"},
 	"build/preflight":   {"build/tree", "build/elfread", "build/guest"},
 	"build/size":        {"build/tree", "build/elfread"},
+	"build/sbom":        {"build/tree", "build/elfread", "github.com/github/go-spdx/v2/spdxexp/spdxlicenses"},
 	"build/mapping":     {"build/tree", "golang.org/x/sys/unix"},
 	"build/guest":       {"build/tree", "build/fetch", "build/mapping/hostfile"},
 	"build/guest/shim":  {},

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/volant/fledge-action/attest/statement"
+	"github.com/volant/fledge-action/build"
+	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/internal/testneed"
 	"github.com/volant/fledge-action/manifest"
 )
@@ -68,7 +70,7 @@ func record() *statement.Record {
 func written(t *testing.T, dir string) (Set, string) {
 	t.Helper()
 	artifact := plugin(t, dir, "image")
-	s, err := Write(t.Context(), artifact, "sha256:"+sha("image"), Documents{SBOM: []byte(spdx), Suffix: SPDXSuffix, Record: record()})
+	s, err := Write(t.Context(), artifact, "sha256:"+sha("image"), Documents{SBOM: &build.SBOM{Format: sbom.SPDX, Data: []byte(spdx)}, Record: record()})
 	if err != nil {
 		t.Fatal(err)
 	}

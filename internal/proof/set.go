@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/build"
+	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/internal/outfile"
 	"github.com/volant/fledge-action/manifest"
 )
@@ -20,19 +20,8 @@ import (
 // SumsName is the file of checksums.
 const SumsName = "SHA256SUMS"
 
-// artifactSuffixes are cut from an artifact's name to get the plugin's.
-var artifactSuffixes = []string{".cpio.gz", ".cpio.zst", ".cpio", ".img"}
-
 // Name is the name that the files about an artifact begin with.
-func Name(artifact string) string {
-	base := filepath.Base(artifact)
-	for _, s := range artifactSuffixes {
-		if cut, ok := strings.CutSuffix(base, s); ok && cut != "" {
-			return cut
-		}
-	}
-	return base
-}
+func Name(artifact string) string { return filepath.Base(build.Stem(artifact)) }
 
 // Set names the files of one plugin. All are in the artifact's folder.
 type Set struct {
@@ -50,19 +39,14 @@ func (s Set) Sums() string    { return s.beside(SumsName) }
 func (s Set) Bundle() string  { return s.beside(Name(s.Artifact) + ".sigstore.json") }
 func (s Set) Bundles() string { return s.beside(Name(s.Artifact) + ".intoto.jsonl") }
 
-// sbomPath is where an SBOM with a suffix is written.
-func (s Set) sbomPath(suffix string) string { return s.beside(Name(s.Artifact) + suffix) }
-
-// Suffixes of SBOMs.
-const (
-	SPDXSuffix      = ".spdx.json"
-	CycloneDXSuffix = ".cdx.json"
-)
-
 // derived are all files that may have been made about the artifact: what is signed
 // goes first, and SHA256SUMS last.
 func (s Set) derived() []string {
-	return []string{s.Bundles(), s.Bundle(), s.RecordPath(), s.sbomPath(SPDXSuffix), s.sbomPath(CycloneDXSuffix), s.Sums()}
+	all := []string{s.Bundles(), s.Bundle(), s.RecordPath()}
+	for _, f := range sbom.Formats {
+		all = append(all, build.SBOMPath(s.Artifact, f))
+	}
+	return append(all, s.Sums())
 }
 
 // RecordPath is where a build record is written.
@@ -82,18 +66,34 @@ func Find(artifact string) (Set, error) {
 			return Set{}, fmt.Errorf("looking for the files of a plugin: %w", err)
 		}
 	}
-	for _, f := range []struct {
-		path string
-		into *string
-	}{{s.sbomPath(CycloneDXSuffix), &s.SBOM}, {s.sbomPath(SPDXSuffix), &s.SBOM}, {s.RecordPath(), &s.Record}} {
-		switch _, err := os.Stat(f.path); {
-		case err == nil:
-			*f.into = f.path
-		case !errors.Is(err, fs.ErrNotExist):
-			return Set{}, fmt.Errorf("looking for the files of a plugin: %w", err)
+	for _, f := range sbom.Formats {
+		there, err := exists(build.SBOMPath(artifact, f))
+		if err != nil {
+			return Set{}, err
+		}
+		switch {
+		case there && s.SBOM != "":
+			return Set{}, fmt.Errorf("%s and %s are both there; remove the one that is not to be signed", s.SBOM, build.SBOMPath(artifact, f))
+		case there:
+			s.SBOM = build.SBOMPath(artifact, f)
 		}
 	}
-	return s, nil
+	there, err := exists(s.RecordPath())
+	if there {
+		s.Record = s.RecordPath()
+	}
+	return s, err
+}
+
+func exists(path string) (bool, error) {
+	switch _, err := os.Stat(path); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return false, fmt.Errorf("looking for the files of a plugin: %w", err)
+	}
 }
 
 // subjects hashes the files that exist before the checksums do, the artifact first.

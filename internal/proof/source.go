@@ -16,8 +16,8 @@ import (
 type Services struct {
 	OIDC *oidc.Source // nil without a token endpoint
 
-	Key      []byte // the private key, PEM; nil without one
-	Password []byte // of the key
+	PrivateKey []byte // PEM; nil without one
+	Password   []byte // of the key
 
 	// TrustedRoot and SigningConfig are paths of an instance of one's own; "" is
 	// none. With a key both may be missing: then nothing but the key is used.
@@ -59,7 +59,7 @@ func (s *Services) Key(context.Context) (Signer, string, error) {
 			return nil, "", err
 		}
 	}
-	signer, err := sign.Key(s.Key, s.Password, r, s.options())
+	signer, err := sign.Key(s.PrivateKey, s.Password, r, s.options())
 	if err != nil {
 		return nil, "", err
 	}

@@ -7,13 +7,13 @@ import (
 	"strings"
 
 	"github.com/volant/fledge-action/attest/statement"
+	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/internal/outfile"
 )
 
 // Documents are what is written about a build before anything is signed.
 type Documents struct {
-	SBOM   []byte            // nil for none
-	Suffix string            // of the SBOM's file: SPDXSuffix or CycloneDXSuffix
+	SBOM   *build.SBOM       // nil for none
 	Record *statement.Record // nil for none
 }
 
@@ -40,8 +40,8 @@ func Write(ctx context.Context, artifact, artifactDigest string, d Documents) (S
 		return err
 	}
 	if d.SBOM != nil {
-		s.SBOM = s.sbomPath(d.Suffix)
-		if err := add(s.SBOM, d.SBOM); err != nil {
+		s.SBOM = build.SBOMPath(artifact, d.SBOM.Format)
+		if err := add(s.SBOM, d.SBOM.Data); err != nil {
 			return Set{}, err
 		}
 	}
