@@ -247,7 +247,7 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 		r.Size.Empty = r.Filesystem.Free
 	}
 	r.ManifestPath = b.manifestPath()
-	r.Manifest, r.Epoch, r.Tree = d.Manifest, b.epoch, t
+	r.Manifest, r.Epoch, r.Platform, r.Tree = d.Manifest, b.epoch, b.platform(), t
 	return r, nil
 }
 

@@ -55,6 +55,18 @@ func (b *builder) arch() (string, error) {
 	return p.Architecture, nil
 }
 
+// platform is that of what is built, after arch has found it to be one.
+func (b *builder) platform() string {
+	if b.image != nil {
+		return b.image.Platform.String()
+	}
+	p, err := image.ParsePlatform(b.Config.Source.Platform)
+	if err != nil {
+		return b.Config.Source.Platform
+	}
+	return p.String()
+}
+
 func (b *builder) gatherAgent(ctx context.Context) error {
 	c := b.Config
 	arch, err := b.arch()

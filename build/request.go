@@ -98,6 +98,7 @@ type Result struct {
 	Manifest     *manifest.Manifest
 	Materials    []Material
 	Epoch        time.Time
+	Platform     string           // "linux/amd64"
 	Filesystem   *ext4.Stats      // of an ext4 image, else nil
 	Archive      *initramfs.Stats // of an initramfs, else nil
 	Size         *size.Report     // where the artifact's bytes are

@@ -26,7 +26,7 @@ func explain(err error, r Reference, ref name.Reference, tags func() []string) e
 	if !errors.As(err, &answer) {
 		return bare(err)
 	}
-	host, repo := ref.Context().RegistryStr(), r.repository()
+	host, repo := ref.Context().RegistryStr(), r.Repository()
 	switch answer.Code {
 	case http.StatusNotFound:
 		if tags != nil {

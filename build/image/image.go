@@ -146,7 +146,7 @@ func Open(ctx context.Context, ref string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening image %q: %w", r, err)
 	}
-	im.Ref, im.Name, im.Tag, im.Repository = r.text, r.Name, r.Tag, r.repository()
+	im.Ref, im.Name, im.Tag, im.Repository = r.text, r.Name, r.Tag, r.Repository()
 	return im, nil
 }
 

@@ -164,9 +164,9 @@ func bareNameError(err error) error {
 	return err
 }
 
-// repository returns a remote reference's repository in the words people use:
-// docker.io/library/nginx.
-func (r Reference) repository() string {
+// Repository returns a remote reference's repository in the words people use:
+// docker.io/library/nginx; "" for other kinds.
+func (r Reference) Repository() string {
 	if r.remote == nil {
 		return ""
 	}
