@@ -228,8 +228,8 @@ func TestParse(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if r.Kind != test.kind || r.Name != test.name || r.Tag != test.tag || r.repository() != test.repo {
-			t.Errorf("Parse(%q) = %s %q %q %q", test.ref, r.Kind, r.Name, r.Tag, r.repository())
+		if r.Kind != test.kind || r.Name != test.name || r.Tag != test.tag || r.Repository() != test.repo {
+			t.Errorf("Parse(%q) = %s %q %q %q", test.ref, r.Kind, r.Name, r.Tag, r.Repository())
 		}
 		if r.String() != strings.TrimPrefix(test.ref, "docker://") {
 			t.Errorf("Parse(%q).String() = %q", test.ref, r)
