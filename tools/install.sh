@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use as second opinions, and that "make
-# demo" and "make bench" need, from Debian's or Ubuntu's packages.
+# demo" and "make bench" need, from Debian's or Ubuntu's packages,
+# and fetches the modules that they take schemas from.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Published JSON schemas, from the modules that ship them.
+(cd tools/schemas && go mod download github.com/CycloneDX/cyclonedx-go github.com/anchore/syft)
 
 packages=(
   umoci skopeo            # unpack and copy images, to compare with
@@ -11,6 +16,7 @@ packages=(
   binutils binutils-aarch64-linux-gnu # assemble the init shim again; strip, ld, readelf
   qemu-user-static        # runs it for arm64
   musl                    # another C library's loader
+  rpm db5.3-util          # rpm databases, to compare with
   cpio libarchive-tools gzip pigz zstd busybox-static tar
   mount util-linux shellcheck
 )

@@ -8,7 +8,8 @@
 // devices can be mounted), "xattrs" (the temporary folder takes them), "data"
 // (FLEDGE_TEST_DATA names a folder with the published schemas), "glibc" and "musl" (a
 // dynamic loader of theirs), "kernel" (a guest
-// kernel for QEMU) and "fledge" (cmd/fledge can be built).
+// kernel for QEMU), "fledge" (cmd/fledge can be built) and "schemas" (the modules of
+// tools/schemas are in Go's module cache).
 package testneed
 
 import (
