@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use as second opinions, and that "make
-# demo" and "make bench" need: from Debian's or Ubuntu's packages, and what
-# tools/npm/package-lock.json lists from npm into tools/npm/node_modules.
+# demo" and "make bench" need: from Debian's or Ubuntu's packages, what
+# tools/npm/package-lock.json lists from npm into tools/npm/node_modules, and the Go
+# modules that ship published JSON schemas.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -13,6 +14,7 @@ packages=(
   binutils binutils-aarch64-linux-gnu # assemble the init shim again; strip, ld, readelf
   qemu-user-static        # runs it for arm64
   musl                    # another C library's loader
+  rpm db5.3-util          # rpm databases, to compare with
   cpio libarchive-tools gzip pigz zstd busybox-static tar
   mount util-linux shellcheck
 )
@@ -51,3 +53,4 @@ install_modules() {
 
 install_packages
 install_modules
+(cd schemas && go mod download github.com/CycloneDX/cyclonedx-go github.com/anchore/syft)

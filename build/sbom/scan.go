@@ -35,6 +35,7 @@ type scanner struct {
 	distro   Distro
 	found    map[string]*Package // by package URL
 	related  int                 // capabilities of all of them
+	cut      bool                // some of them were left out
 	seen     bool                // a database was
 	warnings []string
 	hashed   []hashedFile
@@ -45,7 +46,22 @@ func (s *scanner) warn(format string, args ...any) {
 }
 
 // maxRelatedAll is how many capabilities of all packages are held against one another.
-const maxRelatedAll = 2_000_000
+const maxRelatedAll = 1_000_000
+
+// budget takes its capabilities from a package that has too many. It is listed all the
+// same.
+func (s *scanner) budget(p *Package) {
+	more := len(p.requires) + len(p.provides)
+	if s.related+more <= maxRelatedAll {
+		s.related += more
+		return
+	}
+	p.requires, p.provides = nil, nil
+	if !s.cut {
+		s.warn("packages provide and need more than %d things: which one needs which is not listed of all", maxRelatedAll)
+	}
+	s.cut = true
+}
 
 // add takes a package that the file at path tells of.
 func (s *scanner) add(p Package, path string) error {
@@ -60,9 +76,7 @@ func (s *scanner) add(p Package, path string) error {
 		return errors.New("a package without a name")
 	}
 	p.PURL = p.purl(s.distro).String()
-	if s.related += len(p.requires) + len(p.provides); s.related > maxRelatedAll {
-		return fmt.Errorf("more than %d capabilities", maxRelatedAll)
-	}
+	s.budget(&p)
 	old := s.found[p.PURL]
 	if old == nil {
 		if len(s.found) == maxPackages {
@@ -246,13 +260,9 @@ func readStatusFile(_ *scanner, c tree.Content, add func(Package) error) error {
 func readRPM(s *scanner, c tree.Content, add func(Package) error) error {
 	f := s.open(c, 2*rpmdb.MaxSize) // Berkeley DB: each page up to twice
 	defer f.Close()
-	all, err := rpmdb.Read(f, c.Size())
-	if f.err != nil {
-		return readError{f.err}
-	}
-	for _, p := range all {
+	err := rpmdb.Read(f, c.Size(), func(p rpmdb.Package) error {
 		if p.Name == "gpg-pubkey" { // a key in the shape of a package
-			continue
+			return nil
 		}
 		version := p.Version
 		if p.Release != "" {
@@ -262,13 +272,13 @@ func readRPM(s *scanner, c tree.Content, add func(Package) error) error {
 		if p.Vendor != "" && len(p.Vendor) <= maxField {
 			supplier = "Organization: " + p.Vendor
 		}
-		bad := add(Package{
+		return add(Package{
 			Kind: KindRPM, Name: p.Name, Version: version, Epoch: p.Epoch, Arch: p.Arch, Upstream: p.SourceRPM,
 			Licence: parseLicence(p.License), Supplier: supplier, Homepage: p.URL, requires: p.Requires, provides: p.Provides,
 		})
-		if bad != nil {
-			return errors.Join(err, bad)
-		}
+	})
+	if f.err != nil {
+		return readError{f.err}
 	}
 	return err
 }

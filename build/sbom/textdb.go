@@ -13,7 +13,7 @@ const (
 	maxDatabase = 64 << 20 // bytes of a text database
 	maxLine     = 1 << 20  // bytes of one of its lines
 	maxField    = 1 << 10  // bytes of a name, version or architecture
-	maxPackages = 100_000  // of a tree, from all databases
+	maxPackages = 20_000   // of a tree, from all databases: more than fit into a document
 	maxRelated  = 20_000   // capabilities that one package provides, and that it needs
 )
 

@@ -122,8 +122,8 @@ func needBuilt(t *testing.T) build {
 	})
 }
 
-// runFledge builds in dir as the given user.
-func runFledge(fledge, kestrel, source, dir string, uid uint32) (build, error) {
+// runFledge builds in dir as the given user, with more flags.
+func runFledge(fledge, kestrel, source, dir string, uid uint32, flags ...string) (build, error) {
 	config := fmt.Sprintf(`version = "1"
 strategy = "oci_rootfs"
 
@@ -161,7 +161,7 @@ timeout_ms = 10000
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, fledge, "build", "--config", "fledge.toml", "-o", "nginx.img", "--json")
+	cmd := exec.CommandContext(ctx, fledge, append([]string{"build", "--config", "fledge.toml", "-o", "nginx.img", "--json"}, flags...)...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + searchPath, "HOME=" + dir, "TMPDIR=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid, NoSetGroups: uid == 0}}

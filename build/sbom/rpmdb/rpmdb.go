@@ -31,36 +31,33 @@ type reader struct {
 	yielded int
 }
 
-// Read reads all packages of a database of size bytes. Beside an error it returns the
-// packages that came before the damage.
-func Read(f io.ReaderAt, size int64) ([]Package, error) {
+// Read gives add every package of a database of size bytes. Beside an error of a damaged
+// database the packages that could be read have been given; an error of add ends it.
+func Read(f io.ReaderAt, size int64, add func(Package) error) error {
 	if size > MaxSize {
-		return nil, fmt.Errorf("reading rpm database: %d bytes, the limit is %d", size, MaxSize)
+		return fmt.Errorf("reading rpm database: %d bytes, the limit is %d", size, MaxSize)
 	}
-	var all []Package
-	var wrong error
+	var wrong error // headers that are damaged; the others may be whole
+	bad := 0
 	err := headers(f, size, func(b []byte) error {
 		p, err := parseHeader(b)
-		switch {
-		case err != nil: // the others may be whole
-			wrong = errors.Join(wrong, err)
-			if all == nil || len(wrong.Error()) > 1000 {
-				return wrong
-			}
-			return nil
-		default:
-			all = append(all, p)
-			return nil
+		if err == nil {
+			return add(p)
 		}
+		if bad++; bad == maxDamaged {
+			return err
+		}
+		wrong = errors.Join(wrong, err)
+		return nil
 	})
-	if err == nil {
-		err = wrong
+	if err = errors.Join(wrong, err); err != nil {
+		return fmt.Errorf("reading rpm database: %w", err)
 	}
-	if err != nil {
-		err = fmt.Errorf("reading rpm database: %w", err)
-	}
-	return all, err
+	return nil
 }
+
+// maxDamaged is how many damaged headers make a database one that is not read on.
+const maxDamaged = 10
 
 // headers finds the database's kind and yields every header.
 func headers(f io.ReaderAt, size int64, yield func([]byte) error) error {
