@@ -12,6 +12,7 @@ import (
 
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/guest"
+	"github.com/volant/fledge-action/build/lock"
 	"github.com/volant/fledge-action/build/mapping"
 	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/build/tree"
@@ -141,7 +142,8 @@ func mappings(c *config.Config) []mapping.Mapping {
 
 // ownOutputs are the paths of the artifact, the manifest and the SBOM below the project
 // folder, and how their names begin before they are complete: a mapped folder must
-// not take in what this build or an earlier one leaves there.
+// not take in what this build or an earlier one leaves there. The same goes for the
+// lock, with which a build makes the same bytes as without.
 func (b *builder) ownOutputs() (names, prefixes []string) {
 	dir := b.Config.Dir
 	if !filepath.IsAbs(dir) {
@@ -154,11 +156,14 @@ func (b *builder) ownOutputs() (names, prefixes []string) {
 		}
 		return []string{filepath.ToSlash(rel)}
 	}
-	ours := []string{b.path, b.manifestPath()}
+	own := []string{b.path, b.manifestPath()}
 	for _, f := range sbom.Formats {
-		ours = append(ours, SBOMPath(b.path, f))
+		own = append(own, SBOMPath(b.path, f))
 	}
-	for _, path := range ours {
+	if file := b.Config.File; file != "" {
+		own = append(own, lock.PathFor(filepath.Join(dir, filepath.Base(file))))
+	}
+	for _, path := range own {
 		names = append(names, below(path)...)
 		prefixes = append(prefixes, below(outfile.TempPrefix(path))...)
 	}

@@ -24,6 +24,7 @@ var may = map[string][]string{
 	"build/fetch":       {"build/cache"},
 	"build/config":      {"manifest", "github.com/BurntSushi/toml"},
 	"build/layer":       {"build/tree"},
+	"build/lock":        {"build/config", "github.com/BurntSushi/toml"},
 	"build/elfread":     {"build/tree"},
 	"build/preflight":   {"build/tree", "build/elfread", "build/guest"},
 	"build/size":        {"build/tree", "build/elfread"},
