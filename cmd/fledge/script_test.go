@@ -4,10 +4,15 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"debug/elf"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -44,6 +49,7 @@ func TestMain(m *testing.M) {
 //	                       is taken for a kernel
 //	busybox FILE           one with a busybox's list of applets, its sum in $BUSYBOX_SHA256
 //	elf FILE [LIBRARY...]  an executable for amd64, static or with musl's loader and the libraries
+//	signkey FILE           a private key, and its public key in FILE.pub
 //	loader FILE            what stands for musl's loader
 //	same FILE FILE         fails unless both have the same bytes
 //	differ FILE FILE       fails if they have
@@ -78,6 +84,7 @@ func TestScript(t *testing.T) {
 			"elf":      scriptELF,
 			"busybox":  scriptBusybox,
 			"loader":   scriptLoader,
+			"signkey":  scriptKey,
 			"same":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
 			"differ":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
 		},
@@ -177,6 +184,17 @@ func scriptELF(ts *testscript.TestScript, _ bool, args []string) {
 
 func scriptLoader(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), elftest.Make(elftest.Spec{Type: elf.ET_DYN, Soname: "libc.musl-x86_64.so.1", Debug: 2 << 20}), 0o755))
+}
+
+func scriptKey(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pub"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o644))
 }
 
 // busybox stands for one: an executable with a list of applets.

@@ -30,7 +30,7 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, f buildFlags, in 
 		return nil, err
 	}
 	if len(gone) > 0 {
-		report.detail("removed %s, which were about an earlier build", strings.Join(gone, ", "))
+		report.notice("removed %s: about an earlier build", strings.Join(gone, ", "))
 	}
 	docs := &documents{}
 	if plan.Mode == proof.None && r.SBOM == nil {

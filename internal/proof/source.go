@@ -55,13 +55,13 @@ func (s *Services) Key(context.Context) (Signer, string, error) {
 	var r *trust.Root
 	if s.TrustedRoot != "" {
 		var err error
-		if r, err = trust.File(s.TrustedRoot, s.SigningConfig); err != nil {
+		if r, err = s.custom(); err != nil {
 			return nil, "", err
 		}
 	}
 	signer, err := sign.Key(s.PrivateKey, s.Password, r, s.options())
 	if err != nil {
-		return nil, "", err
+		return nil, "", refuse("%v", err)
 	}
 	return signer, signer.Describe(), nil
 }
@@ -70,11 +70,20 @@ func (s *Services) root(ctx context.Context, i Instance) (*trust.Root, error) {
 	o := trust.Options{CacheDir: s.CacheDir, Transport: s.Transport, Warn: s.Warn}
 	switch i {
 	case Custom:
-		return trust.File(s.TrustedRoot, s.SigningConfig)
+		return s.custom()
 	case PublicGood:
 		return trust.PublicGood(ctx, o)
 	}
 	return trust.GitHub(ctx, o)
+}
+
+// custom reads the user's files. What is wrong in them is the user's to mend.
+func (s *Services) custom() (*trust.Root, error) {
+	r, err := trust.File(s.TrustedRoot, s.SigningConfig)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	return r, nil
 }
 
 func (s *Services) options() sign.Options {
