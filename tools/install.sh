@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use as second opinions, and that "make
-# demo" and "make bench" need, from Debian's or Ubuntu's packages.
+# demo" and "make bench" need: from Debian's or Ubuntu's packages, and what
+# tools/npm/package-lock.json lists from npm into tools/npm/node_modules.
 set -euo pipefail
+cd "$(dirname "$0")"
 
 packages=(
   umoci skopeo            # unpack and copy images, to compare with
@@ -15,19 +17,37 @@ packages=(
   mount util-linux shellcheck
 )
 
-missing=()
-for p in "${packages[@]}"; do
-  dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
-done
-if [ ${#missing[@]} -eq 0 ]; then
-  echo "all of ${#packages[@]} packages are installed"
-  exit 0
-fi
-sudo=()
-if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || { echo "run as root, or install sudo: apt-get install ${missing[*]}" >&2; exit 1; }
-  sudo=(sudo)
-fi
-export DEBIAN_FRONTEND=noninteractive
-"${sudo[@]}" apt-get update -q
-"${sudo[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}"
+# Other sources' nodejs brings npm along, and conflicts with the package npm.
+command -v npm >/dev/null || packages+=(nodejs npm)
+
+install_packages() {
+  local missing=() sudo=() p
+  for p in "${packages[@]}"; do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+  done
+  if [ ${#missing[@]} -eq 0 ]; then
+    echo "all of ${#packages[@]} packages are installed"
+    return
+  fi
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "run as root, or install sudo: apt-get install ${missing[*]}" >&2; exit 1; }
+    sudo=(sudo)
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  "${sudo[@]}" apt-get update -q
+  "${sudo[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+# install_modules does nothing when what is there is what the lock file lists. No
+# module's own scripts are run.
+install_modules() {
+  local installed=npm/node_modules/.package-lock.json
+  if [ "$installed" -nt npm/package-lock.json ]; then
+    echo "the modules of tools/npm are installed"
+    return
+  fi
+  npm ci --prefix npm --ignore-scripts --no-audit --no-fund
+}
+
+install_packages
+install_modules
