@@ -228,10 +228,7 @@ func (s *Stack) startTSA(program string) error {
 	if err != nil {
 		return err
 	}
-	return s.run(&s.TSA, "timestamp-server", port[0], "/ping", program, "serve",
-		"--host", "127.0.0.1", "--port", port[0], "--disable-ntp-monitoring",
-		"--timestamp-signer", "file", "--file-signer-key-path", s.path("tsa.key"), "--file-signer-passwd=",
-		"--certificate-chain-path", s.path("tsa.crt"), "--socket-path", s.path("tsa.sock"))
+	return s.run(&s.TSA, "timestamp-server", port[0], "/ping", program, port[0], s.path("tsa.key"), s.path("tsa.crt"))
 }
 
 func (s *Stack) startRekor(program string) error {
