@@ -463,3 +463,49 @@ func write(t *testing.T, name string, data []byte) string {
 	must(t, os.WriteFile(path, data, 0o600))
 	return path
 }
+
+func TestRefreshRenewsFilesAndTheirDigests(t *testing.T) {
+	repo := newRepository(t, whole(t, "new.test"))
+	in := repo.instance(at(t, "old.test"))
+	next := newKey(t)
+	repo.rootKeys = append(repo.rootKeys, next)
+	repo.root.Signed.Version++
+	repo.addKey(next, metadata.ROOT)
+	repo.publishRoot()
+
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "test"), 0o700))
+	readme := ""
+	for _, name := range in.names() {
+		data, err := in.embedded(name)
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, "test", name), data, 0o600))
+		readme += fmt.Sprintf("%s %x\n", name, sha256.Sum256(data))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "README.md"), []byte(readme), 0o600))
+
+	renewed, err := refresh(t.Context(), dir, Options{}, in)
+	must(t, err)
+	if got := strings.Join(renewed, " "); got != "test/tuf_root.json test/trusted_root.json" {
+		t.Errorf("renewed %q", got)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "test/tuf_root.json"))
+	must(t, err)
+	if !bytes.Equal(data, repo.files["2.root.json"]) {
+		t.Error("the TUF root is not the newest")
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	must(t, err)
+	if want := fmt.Sprintf("trusted_root.json %x\n", sha256.Sum256(at(t, "new.test"))); !strings.Contains(string(text), want) {
+		t.Errorf("README.md is\n%swithout %q", text, want)
+	}
+	renewed, err = refresh(t.Context(), dir, Options{}, in)
+	if err != nil || len(renewed) != 0 {
+		t.Errorf("renewed %q a second time, %v", renewed, err)
+	}
+
+	repo.put("timestamp.json", nil)
+	if _, err := refresh(t.Context(), dir, Options{}, in); err == nil {
+		t.Error("a broken repository renews files")
+	}
+}
