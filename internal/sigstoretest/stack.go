@@ -8,9 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -385,17 +383,13 @@ func (s *Stack) Client() *http.Client {
 }
 
 // LogSize is the number of the log's entries, by its latest checkpoint. An entry is
-// in it at the latest 300 ms after it was sent.
+// in it at the latest 300 ms after it was sent. It is to be had also while the log
+// is down.
 func (s *Stack) LogSize() uint64 {
 	s.t.Helper()
-	answer, err := http.Get("http://" + s.Rekor.address + "/api/v2/checkpoint")
+	text, err := os.ReadFile(s.path("log/checkpoint"))
 	if err != nil {
-		s.t.Fatalf("asking for the checkpoint: %v", err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		s.t.Fatalf("asking for the checkpoint: %s %s %v", answer.Status, text, err)
+		s.t.Fatalf("reading the checkpoint: %v", err)
 	}
 	size, err := checkpointSize(text)
 	if err != nil {
@@ -407,9 +401,6 @@ func (s *Stack) LogSize() uint64 {
 // checkpointSize reads the second line of a checkpoint:
 // https://github.com/C2SP/C2SP/blob/main/tlog-checkpoint.md.
 func checkpointSize(text []byte) (uint64, error) {
-	if json.Valid(text) {
-		return 0, fmt.Errorf("not a checkpoint: %s", text)
-	}
 	lines := bytes.SplitN(text, []byte("\n"), 3)
 	if len(lines) < 3 || string(lines[0]) != logName {
 		return 0, fmt.Errorf("not a checkpoint of %s: %q", logName, text)
