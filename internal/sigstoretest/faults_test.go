@@ -1,9 +1,7 @@
 package sigstoretest_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -391,16 +389,4 @@ func TestCertificateEndsDuringARetry(t *testing.T) {
 // sigstoreTokens are the tokens for Fulcio that were given out.
 func sigstoreTokens(s *sigstoretest.Stack) []string {
 	return slices.DeleteFunc(s.Audiences(), func(a string) bool { return a != "sigstore" })
-}
-
-// payloadOf is the statement in a bundle.
-func payloadOf(t *testing.T, bundle []byte) []byte {
-	t.Helper()
-	var b struct {
-		Envelope struct {
-			Payload []byte `json:"payload"`
-		} `json:"dsseEnvelope"`
-	}
-	check(t, json.NewDecoder(bytes.NewReader(bundle)).Decode(&b))
-	return b.Envelope.Payload
 }
