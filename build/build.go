@@ -240,9 +240,6 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err := b.writeManifest(d, artifact.Digest, mf); err != nil {
 		return nil, err
 	}
-	if err := b.commit(ctx, out, mf); err != nil {
-		return nil, err
-	}
 	r := &b.result
 	r.Artifact, r.Materials = artifact, b.materials(mapped)
 	r.Size.Artifact, r.Size.Download = artifact.Size, artifact.Size
@@ -251,6 +248,14 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	}
 	r.ManifestPath = b.manifestPath()
 	r.Manifest, r.Epoch, r.Tree, r.Unpinned = d.Manifest, b.epoch, t, b.unpinned
+	if b.Confirm != nil {
+		if err := b.Confirm(ctx, r, out.File); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.commit(ctx, out, mf); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 

@@ -24,7 +24,11 @@ import (
 type buildFlags struct {
 	config, manifest, output, url, cacheDir string
 	verbose, quiet, json, unbootable        bool
-	locked                                  bool
+	locked, twice                           bool
+
+	// What the first of two builds says to the second.
+	umask    string
+	leaveOut []string
 }
 
 func (p *Program) buildCommand() *cobra.Command {
@@ -48,6 +52,7 @@ Environment:
   CI, GITHUB_REF_TYPE  with CI=true and "tag" this is a release: it warns of inputs that nothing pins`,
 		Example: `  fledge build
   fledge build -o dist/web.img --config web/fledge.toml
+  fledge build --locked --check-reproducible
   SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) fledge build --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.build(cmd, f) },
 	}
@@ -58,6 +63,14 @@ Environment:
 	p.cacheFlag(cmd, &f)
 	flags.BoolVar(&f.locked, "locked", false, "fail when an input is pinned neither by fledge.lock nor by fledge.toml itself")
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
+	flags.BoolVar(&f.twice, "check-reproducible", false, "build twice in different surroundings, and fail, with what differs, unless both are the same bytes")
+	flags.StringVar(&f.umask, "umask", "", "")
+	flags.StringArrayVar(&f.leaveOut, "leave-out", nil, "")
+	for _, name := range []string{"umask", "leave-out"} {
+		if err := flags.MarkHidden(name); err != nil {
+			panic(err) // a mistake in the lines above
+		}
+	}
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step, and where the artifact's bytes are")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show warnings and errors only")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
@@ -94,11 +107,19 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := setUmask(f.umask); err != nil {
+		return usageError{err}
+	}
 	report := p.reporter(f.verbose, f.quiet)
 	r := p.request(cfg, f, report)
 	defer r.Cache.Close()
 	r.Template, r.Output, r.URL, r.Epoch = template, f.output, f.url, epoch
 	r.Lock, r.Locked, r.Release, r.AllowUnbootable = pins, f.locked, p.isRelease(), f.unbootable
+	r.LeaveOut = f.leaveOut
+	if f.twice {
+		second := &second{Program: p, flags: f, config: cfg, report: report}
+		r.Confirm = second.confirm
+	}
 	result, err := build.Build(cmd.Context(), r)
 	report.end(err == nil)
 	if err != nil {
@@ -108,7 +129,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		sizeTable(p.Stderr, result.Size)
 	}
 	if f.json {
-		return printed(p.printJSON(result))
+		return printed(p.printJSON(result, f.twice))
 	}
 	if !f.quiet {
 		p.nextSteps(result)
@@ -236,6 +257,8 @@ type output struct {
 	Size       *buildsize.Report `json:"size"`
 	Unpinned   []string          `json:"unpinned"`
 	Warnings   []string          `json:"warnings"`
+
+	Reproducible bool `json:"reproducible,omitempty"` // a second build has made the same bytes
 }
 
 type manifestOutput struct {
@@ -255,10 +278,7 @@ type archiveOutput struct {
 	Entries  int   `json:"entries"`
 }
 
-func (p *Program) printJSON(r *build.Result) error {
-	e := json.NewEncoder(p.Stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
+func (p *Program) printJSON(r *build.Result, twice bool) error {
 	out := output{
 		Artifact:  r.Artifact,
 		Manifest:  manifestOutput{r.ManifestPath, r.Manifest},
@@ -267,6 +287,8 @@ func (p *Program) printJSON(r *build.Result) error {
 		Size:      r.Size,
 		Unpinned:  append([]string{}, r.Unpinned...),
 		Warnings:  append([]string{}, r.Warnings...),
+
+		Reproducible: twice,
 	}
 	if st := r.Filesystem; st != nil {
 		out.Filesystem = &filesystemOutput{Free: st.Free, Journal: st.Journal, Inodes: st.Inodes, FreeInodes: st.FreeInodes}
@@ -274,5 +296,13 @@ func (p *Program) printJSON(r *build.Result) error {
 	if st := r.Archive; st != nil {
 		out.Archive = &archiveOutput{Unpacked: st.Unpacked, Entries: st.Entries}
 	}
-	return e.Encode(out)
+	return p.encode(out)
+}
+
+// encode prints a result as JSON.
+func (p *Program) encode(v any) error {
+	e := json.NewEncoder(p.Stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }

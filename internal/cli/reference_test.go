@@ -95,6 +95,9 @@ func describe(b *strings.Builder, c *cobra.Command) {
 	c.InitDefaultVersionFlag()
 	b.WriteString("| flag | |\n|---|---|\n")
 	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
 		value, usage := pflag.UnquoteUsage(f)
 		name := "`--" + f.Name + strings.TrimRight(" "+value, " ") + "`"
 		if f.Shorthand != "" {
