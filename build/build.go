@@ -244,9 +244,6 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	b.checkStale(artifact)
-	if err := b.commit(ctx, out, mf); err != nil {
-		return nil, err
-	}
 	r := &b.result
 	r.Artifact, r.Materials = artifact, b.materials(mapped)
 	r.Size.Artifact, r.Size.Download = artifact.Size, artifact.Size
@@ -255,6 +252,14 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	}
 	r.ManifestPath = b.manifestPath()
 	r.Manifest, r.Epoch, r.Platform, r.Tree, r.Unpinned = d.Manifest, b.epoch, b.platform(), t, b.unpinned
+	if b.Confirm != nil {
+		if err := b.Confirm(ctx, r, out.File); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.commit(ctx, out, mf); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 

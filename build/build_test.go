@@ -2,9 +2,11 @@ package build
 
 import (
 	"archive/tar"
+	"context"
 	"debug/elf"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -220,17 +222,82 @@ func TestExecutable(t *testing.T) {
 
 // TestOwnOutputs are left out of mapped folders only below the project.
 func TestOwnOutputs(t *testing.T) {
+	const all = "x.img manifest.json x.intoto.jsonl x.sigstore.json x.build.json x.spdx.json x.cdx.json SHA256SUMS"
 	for _, test := range []struct{ dir, path, want string }{
-		{"/p", "/p/x.img", "x.img manifest.json"},
-		{"/p", "/p/out/x.img", "out/x.img out/manifest.json"},
+		{"/p", "/p/x.img", all},
+		{"/p", "/p/out/x.img", "out/" + strings.ReplaceAll(all, " ", " out/")},
 		{"/p", "/elsewhere/x.img", ""},
-		{"sub", "/cwd/sub/x.img", "x.img manifest.json"},
-		{".", "/cwd/x.img", "x.img manifest.json"},
+		{"sub", "/cwd/sub/x.img", all},
+		{".", "/cwd/x.img", all},
 	} {
 		b := &builder{Request: Request{Config: &config.Config{Dir: test.dir}, WorkDir: "/cwd"}, path: test.path}
 		names, prefixes := b.ownOutputs()
 		if got := strings.Join(names, " "); got != test.want || len(prefixes) != len(names) {
 			t.Errorf("ownOutputs of %s in %s = %q, %q", test.path, test.dir, names, prefixes)
 		}
+	}
+}
+
+// TestOwnOutputsAreFoundThroughLinks: the project and the output may be named by
+// different ways to the same folder.
+func TestOwnOutputsAreFoundThroughLinks(t *testing.T) {
+	dir := resolved(t.TempDir())
+	project := filepath.Join(dir, "project")
+	if err := os.MkdirAll(filepath.Join(project, "out"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"link": project, "out": filepath.Join(project, "out")} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := &builder{Request: Request{
+		Config: &config.Config{Dir: filepath.Join(dir, "link"), File: filepath.Join(dir, "link", "web.toml")}, LeaveOut: []string{filepath.Join(project, "other.img")},
+	}, path: filepath.Join(dir, "out", "x.img")}
+	names, prefixes := b.ownOutputs()
+	if got := strings.Join(names, " "); got != "out/x.img out/manifest.json out/x.intoto.jsonl out/x.sigstore.json out/x.build.json out/x.spdx.json out/x.cdx.json out/SHA256SUMS other.img web.lock" {
+		t.Errorf("own outputs are %q", got)
+	}
+	for i, name := range names {
+		if want := path.Join(path.Dir(name), "."+path.Base(name)+".fledge-"); prefixes[i] != want {
+			t.Errorf("the hidden name of %s begins with %s, want %s", name, prefixes[i], want)
+		}
+	}
+}
+
+func TestConfirmDecidesWhetherTheOutputsAppear(t *testing.T) {
+	r := project(t, ocitest.Spec{}, noAgent)
+	no := errors.New("no")
+	var seen *Result
+	asked := func(answer error) {
+		r.Confirm = func(_ context.Context, result *Result, artifact *os.File) error {
+			seen = result
+			info, err := artifact.Stat()
+			if err != nil || info.Size() != result.Artifact.Size {
+				t.Errorf("the artifact has %v bytes of %d, %v", info, result.Artifact.Size, err)
+			}
+			if _, err := os.Stat(result.Artifact.Path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the artifact has a name already: %v", err)
+			}
+			return answer
+		}
+	}
+	asked(no)
+	if _, err := Build(t.Context(), r); !errors.Is(err, no) {
+		t.Errorf("Build = %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(r.WorkDir, "*.img")); left != nil {
+		t.Errorf("%q is written", left)
+	}
+	if seen == nil || len(seen.Materials) == 0 || seen.Manifest == nil || seen.Size == nil {
+		t.Errorf("the result is %+v", seen)
+	}
+	asked(nil)
+	result, err := Build(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result != seen {
+		t.Error("another result is returned")
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/lock"
 	"github.com/volant/fledge-action/build/mapping"
-	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/outfile"
 )
@@ -149,17 +148,16 @@ func (b *builder) ownOutputs() (names, prefixes []string) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(b.WorkDir, dir)
 	}
+	folder := resolved(dir)
 	below := func(path string) []string {
-		rel, err := filepath.Rel(dir, path)
+		rel, err := filepath.Rel(folder, filepath.Join(resolved(filepath.Dir(path)), filepath.Base(path)))
 		if err != nil || !filepath.IsLocal(rel) {
 			return nil
 		}
 		return []string{filepath.ToSlash(rel)}
 	}
-	own := []string{b.path, b.manifestPath()}
-	for _, f := range sbom.Formats {
-		own = append(own, SBOMPath(b.path, f))
-	}
+	own := append([]string{b.path, b.manifestPath()}, Companions(b.path)...)
+	own = append(own, b.LeaveOut...)
 	if file := b.Config.File; file != "" {
 		own = append(own, lock.PathFor(filepath.Join(dir, filepath.Base(file))))
 	}
@@ -168,6 +166,14 @@ func (b *builder) ownOutputs() (names, prefixes []string) {
 		prefixes = append(prefixes, below(outfile.TempPrefix(path))...)
 	}
 	return names, prefixes
+}
+
+// resolved is a folder without symbolic links, as far as it exists.
+func resolved(dir string) string {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real
+	}
+	return dir
 }
 
 func (b *builder) manifestPath() string { return filepath.Join(filepath.Dir(b.path), ManifestName) }

@@ -64,8 +64,8 @@ func fromImage(ref, platform string) string {
 	return fmt.Sprintf("source.image = %q\nsource.platform = %q\n%s", ref, platform, noAgent)
 }
 
-// resolved is the lock of a request, written and read again, as its file would be.
-func resolved(t *testing.T, r Request, renew ...string) *lock.Lock {
+// relocked is the lock of a request, written and read again, as its file would be.
+func relocked(t *testing.T, r Request, renew ...string) *lock.Lock {
 	t.Helper()
 	l, err := ResolveLock(t.Context(), r, renew)
 	if err != nil {
@@ -115,7 +115,7 @@ func TestALockKeepsTheImageWhenItsTagMoves(t *testing.T) {
 			}
 			r := of(t, t.TempDir(), fromImage(push("one"), "linux/amd64"))
 			before := built(t, r)
-			r.Lock = resolved(t, r)
+			r.Lock = relocked(t, r)
 			if (r.Lock.Image.Index != "") != (kind == "index") {
 				t.Errorf("the pin is %+v", r.Lock.Image)
 			}
@@ -163,7 +163,7 @@ func TestALockChangesNoByte(t *testing.T) {
 			if got := free.result.Unpinned; len(got) != 1 || got[0] != "image" {
 				t.Errorf("unpinned are %q", got)
 			}
-			r.Lock = resolved(t, r)
+			r.Lock = relocked(t, r)
 			want := lock.Image{Reference: test.ref, Platform: "linux/amd64", Index: test.index, Manifest: test.manifest, Config: test.config}
 			if diff := cmp.Diff(&want, r.Lock.Image); diff != "" {
 				t.Errorf("pin (-want +got):\n%s", diff)
@@ -261,7 +261,7 @@ func TestALockKeepsTheAgent(t *testing.T) {
 	ocitest.Layout(t, filepath.Join(dir, "layout"), map[string]*ocitest.Image{"1": appImage(t, "", "one")})
 	r := of(t, dir, fmt.Sprintf("source.image = \"oci:layout:1\"\n[agent]\nbase_url = %q\n", hub.URL))
 	before := built(t, r)
-	l := resolved(t, r)
+	l := relocked(t, r)
 	want := &lock.Agent{
 		Strategy: "release", Version: "latest", Architecture: "amd64", Release: "v1",
 		URL: l.Agent.URL, SHA256: fmt.Sprintf("%x", sha256.Sum256(release("v1").Assets[0].Content)),
@@ -275,13 +275,13 @@ func TestALockKeepsTheAgent(t *testing.T) {
 		t.Error("a later release is taken")
 	}
 	// What holds stays, what is named is renewed, and nothing else.
-	if kept := resolved(t, r); kept.Agent.Release != "v1" {
+	if kept := relocked(t, r); kept.Agent.Release != "v1" {
 		t.Errorf("locking again gives %+v", kept.Agent)
 	}
-	if kept := resolved(t, r, "image"); kept.Agent.Release != "v1" {
+	if kept := relocked(t, r, "image"); kept.Agent.Release != "v1" {
 		t.Errorf("renewing the image gives %+v", kept.Agent)
 	}
-	if renewed := resolved(t, r, "agent"); renewed.Agent.Release != "v2" || *renewed.Image != *l.Image {
+	if renewed := relocked(t, r, "agent"); renewed.Agent.Release != "v2" || *renewed.Image != *l.Image {
 		t.Errorf("renewing gives %+v", renewed.Agent)
 	}
 
@@ -350,7 +350,7 @@ func TestALockOfOtherBytesFailsTheBuild(t *testing.T) {
 			ocitest.DockerArchive(t, filepath.Join(dir, "docker.tar"), ocitest.Legacy, map[string]*ocitest.Image{"app:1": im})
 			os.WriteFile(filepath.Join(dir, "kestrel"), elftest.Program(), 0o644)
 			r := of(t, dir, test.toml)
-			r.Lock = resolved(t, r)
+			r.Lock = relocked(t, r)
 			built(t, r)
 			test.change(t, dir, r.Lock)
 			code := 1
@@ -369,7 +369,7 @@ func TestAStalePinIsAWarningAndALockedBuildsError(t *testing.T) {
 	other := reg.Push(t, "app:2", ocitest.Index(t, nil, appImage(t, "", "two"), appImage(t, "linux/arm64", "two")))
 	dir := t.TempDir()
 	r := of(t, dir, fromImage(ref, "linux/amd64"))
-	l := resolved(t, r)
+	l := relocked(t, r)
 	for _, test := range []struct {
 		name, ref, platform string
 		lock                *lock.Lock
@@ -409,7 +409,7 @@ func TestAStalePinIsAWarningAndALockedBuildsError(t *testing.T) {
 	}
 	renewed := of(t, dir, fromImage(ref, "linux/arm64"))
 	renewed.Lock = l
-	if after := resolved(t, renewed); after.Image.Index != l.Image.Index || after.Image.Manifest == l.Image.Manifest || after.Image.Platform != "linux/arm64" {
+	if after := relocked(t, renewed); after.Image.Index != l.Image.Index || after.Image.Manifest == l.Image.Manifest || after.Image.Platform != "linux/arm64" {
 		t.Errorf("for the other platform the pin is %+v, of %+v", after.Image, l.Image)
 	}
 }
@@ -476,7 +476,7 @@ func TestAReleaseWarnsOfWhatMayChange(t *testing.T) {
 	if got := built(t, r).result.Warnings; len(got) != 1 || got[0] != want {
 		t.Errorf("warnings %q, want %q", got, want)
 	}
-	r.Lock = resolved(t, r)
+	r.Lock = relocked(t, r)
 	if got := built(t, r).result.Warnings; got != nil {
 		t.Errorf("warnings %q of a locked release", got)
 	}
@@ -500,7 +500,7 @@ func TestALockKeepsBusybox(t *testing.T) {
 	if listing(t, result.Artifact.Path)["bin/busybox"] == "" {
 		t.Error("there is no busybox")
 	}
-	if kept := resolved(t, r); *kept.Busybox != *pin {
+	if kept := relocked(t, r); *kept.Busybox != *pin {
 		t.Errorf("locking again gives %+v", kept.Busybox)
 	}
 	wrong := *pin

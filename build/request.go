@@ -1,7 +1,9 @@
 package build
 
 import (
+	"context"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -54,6 +56,14 @@ type Request struct {
 	Locked bool
 	// Release warns of the same: what is published should be possible to build again.
 	Release bool
+
+	// LeaveOut are further files and folders that mapped folders leave out, as they do
+	// with the build's own outputs.
+	LeaveOut []string
+	// Confirm, if not nil, is asked before the artifact and the manifest get their
+	// names, which an error keeps from them. The Result is complete, and artifact can
+	// be read.
+	Confirm func(ctx context.Context, r *Result, artifact *os.File) error
 
 	// AllowUnbootable makes warnings of what keeps the artifact from booting, or its
 	// workload from starting.

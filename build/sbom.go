@@ -42,6 +42,25 @@ func Stem(artifact string) string {
 	return artifact
 }
 
+// Names of further files beside an artifact, which are not made here.
+const (
+	SumsName      = "SHA256SUMS"
+	RecordSuffix  = ".build.json"    // behind the artifact's Stem: the record of the build
+	BundleSuffix  = ".sigstore.json" // the signed provenance
+	BundlesSuffix = ".intoto.jsonl"  // all that is signed
+)
+
+// Companions are the paths of everything that may be written about an artifact
+// beside it: what is signed first, the checksums last.
+func Companions(artifact string) []string {
+	stem := Stem(artifact)
+	all := []string{stem + BundlesSuffix, stem + BundleSuffix, stem + RecordSuffix}
+	for _, f := range sbom.Formats {
+		all = append(all, SBOMPath(artifact, f))
+	}
+	return append(all, filepath.Join(filepath.Dir(artifact), SumsName))
+}
+
 // listSoftware makes the SBOM while the contents of the tree can be read.
 func (b *builder) listSoftware(ctx context.Context, t *tree.Tree, d *config.Draft, a Artifact, mapped mapping.Report) error {
 	if b.Request.SBOM == "" {

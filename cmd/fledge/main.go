@@ -32,7 +32,10 @@ func run() int {
 	}
 	p := &cli.Program{
 		Version: version(), Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, WorkDir: dir,
-		StderrWidth: terminalWidth(),
+		Argv0: os.Args[0], Environ: os.Environ(), StderrWidth: terminalWidth(),
+	}
+	if p.Executable, err = os.Executable(); err != nil {
+		p.Executable = "" // only --check-reproducible needs it, and says so
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()

@@ -35,7 +35,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fledge": main, qemutest.Program: qemutest.Main})
+	testscript.Main(m, map[string]func(){"fledge": main, spoiler: spoil, qemutest.Program: qemutest.Main})
 }
 
 // TestScript runs testdata/script. Beside testscript's own commands there are

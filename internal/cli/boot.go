@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -311,8 +310,5 @@ func (p *Program) printBoot(f bootFlags, plugin *boot.Plugin, kernel *boot.Kerne
 		URL:    r.URL, Status: r.Status, WaitFor: f.waitFor, Warnings: append(append([]string{}, plugin.Warnings...), kernel.Notes...),
 	}
 	out.Artifact.Path, out.Artifact.Digest = plugin.Path, plugin.Digest
-	e := json.NewEncoder(p.Stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(out)
+	return p.encode(out)
 }

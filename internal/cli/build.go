@@ -25,7 +25,11 @@ type buildFlags struct {
 	signFlags
 	config, manifest, output, url, cacheDir, sbom string
 	verbose, quiet, json, unbootable              bool
-	locked                                        bool
+	locked, twice                                 bool
+
+	// What the first of two builds says to the second.
+	umask    string
+	leaveOut []string
 }
 
 func (p *Program) buildCommand() *cobra.Command {
@@ -55,6 +59,7 @@ Environment:
 		Example: `  fledge build
   fledge build -o dist/web.img --config web/fledge.toml
   fledge build --attest required             # in a job with "id-token: write"
+  fledge build --locked --check-reproducible
   SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) fledge build --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.build(cmd, f) },
 	}
@@ -67,6 +72,14 @@ Environment:
 	addSignFlags(cmd, &f.signFlags)
 	flags.BoolVar(&f.locked, "locked", false, "fail when an input is pinned neither by fledge.lock nor by fledge.toml itself")
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
+	flags.BoolVar(&f.twice, "check-reproducible", false, "build twice in different surroundings, and fail, with what differs, unless both are the same bytes")
+	flags.StringVar(&f.umask, "umask", "", "")
+	flags.StringArrayVar(&f.leaveOut, "leave-out", nil, "")
+	for _, name := range []string{"umask", "leave-out"} {
+		if err := flags.MarkHidden(name); err != nil {
+			panic(err) // a mistake in the lines above
+		}
+	}
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step, and where the artifact's bytes are")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show warnings and errors only")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
@@ -103,6 +116,9 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := setUmask(f.umask); err != nil {
+		return usageError{err}
+	}
 	report := p.reporter(f.verbose, f.quiet)
 	plan, err := p.plan(cmd.Context(), f.signFlags, p.cacheDir(f.cacheDir), report.warn)
 	if err != nil {
@@ -116,6 +132,11 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	}
 	r.Template, r.Output, r.URL, r.Epoch, r.Tool = template, f.output, f.url, epoch, p.Version
 	r.Lock, r.Locked, r.Release, r.AllowUnbootable = pins, f.locked, p.isRelease(), f.unbootable
+	r.LeaveOut = f.leaveOut
+	if f.twice {
+		second := &second{Program: p, flags: f, config: cfg, format: r.SBOM, report: report}
+		r.Confirm = second.confirm
+	}
 	result, err := build.Build(cmd.Context(), r)
 	if err != nil {
 		report.end(false)
@@ -130,7 +151,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		sizeTable(p.Stderr, result.Size)
 	}
 	if f.json {
-		return printed(p.printJSON(result, docs))
+		return printed(p.printJSON(result, docs, f.twice))
 	}
 	if !f.quiet {
 		p.nextSteps(result)
@@ -263,6 +284,8 @@ type output struct {
 	Size       *buildsize.Report `json:"size"`
 	Unpinned   []string          `json:"unpinned"`
 	Warnings   []string          `json:"warnings"`
+
+	Reproducible bool `json:"reproducible,omitempty"` // a second build has made the same bytes
 }
 
 type manifestOutput struct {
@@ -282,7 +305,7 @@ type archiveOutput struct {
 	Entries  int   `json:"entries"`
 }
 
-func (p *Program) printJSON(r *build.Result, docs *documents) error {
+func (p *Program) printJSON(r *build.Result, docs *documents, twice bool) error {
 	out := output{
 		Artifact:  r.Artifact,
 		Manifest:  manifestOutput{r.ManifestPath, r.Manifest},
@@ -295,6 +318,8 @@ func (p *Program) printJSON(r *build.Result, docs *documents) error {
 		Size:      r.Size,
 		Unpinned:  append([]string{}, r.Unpinned...),
 		Warnings:  append([]string{}, r.Warnings...),
+
+		Reproducible: twice,
 	}
 	if st := r.Filesystem; st != nil {
 		out.Filesystem = &filesystemOutput{Free: st.Free, Journal: st.Journal, Inodes: st.Inodes, FreeInodes: st.FreeInodes}

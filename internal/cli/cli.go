@@ -31,6 +31,11 @@ type Program struct {
 	Getenv  func(string) string
 	WorkDir string // absolute
 
+	// Executable is the path of this program and Argv0 what it was called as, to run
+	// it once more; Environ is its environment.
+	Executable, Argv0 string
+	Environ           []string
+
 	// StderrWidth is the columns of the terminal that Stderr is, 0 when it is none.
 	StderrWidth int
 }

@@ -49,7 +49,7 @@ exit code is 0 for the same bytes, 1 for a difference, 2 for trouble. See docs/i
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := p.diff(cmd.Context(), args[0], args[1], f)
+			err := printDifferences(cmd.Context(), p.Stdout, args[0], args[1], f)
 			if err != nil && !errors.Is(err, errDiffer) {
 				return usageError{fmt.Errorf("comparing artifacts: %w", err)}
 			}
@@ -93,7 +93,9 @@ func (s *side) read(ctx context.Context) (err error) {
 	return nil
 }
 
-func (p *Program) diff(ctx context.Context, nameA, nameB string, f diffFlags) error {
+// printDifferences compares two artifacts. It fails with errDiffer if there is a
+// difference.
+func printDifferences(ctx context.Context, out io.Writer, nameA, nameB string, f diffFlags) error {
 	var a, b side
 	defer a.close()
 	defer b.close()
@@ -119,7 +121,7 @@ func (p *Program) diff(ctx context.Context, nameA, nameB string, f diffFlags) er
 			return err
 		}
 	}
-	w := bufio.NewWriter(p.Stdout)
+	w := bufio.NewWriter(out)
 	if f.json {
 		err = printDiffJSON(w, &a, &b, result)
 	} else {

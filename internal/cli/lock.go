@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -190,10 +189,7 @@ func (p *Program) printLock(f lockFlags, path string, l *lock.Lock, changes []lo
 		_, err := fmt.Fprintln(p.Stdout, path)
 		return err
 	}
-	e := json.NewEncoder(p.Stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(struct {
+	return p.encode(struct {
 		Path    string        `json:"path"`
 		Lock    *lock.Lock    `json:"lock"`
 		Changes []lock.Change `json:"changes"`

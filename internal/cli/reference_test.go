@@ -34,6 +34,7 @@ PASS and milliseconds.
 | ` + "`epoch`" + ` | seconds since 1970, see [reproducibility](reproducibility.md) |
 | ` + "`materials`" + ` | what was read: ` + "`name`, `uri`, `digest`" + ` of image (the platform's manifest), image index, image config, each image layer, agent (with its release's ` + "`version`" + `), busybox, init, init shim, mappings, config (fledge.toml), manifest template |
 | ` + "`unpinned`" + ` | which of image, agent and busybox neither fledge.toml nor [fledge.lock](lock.md) pins |
+| ` + "`reproducible`" + ` | true: a second build has made the same bytes, see [reproducibility](reproducibility.md#checking-it); only with ` + "`--check-reproducible`" + ` |
 | ` + "`filesystem`" + ` | ` + "`free` and `journal` in bytes, `inodes`, `free_inodes`" + ` |
 | ` + "`size`" + ` | in bytes: ` + "`artifact`, `download`" + ` (fetched at each start of a VM), ` + "`empty`" + ` (free space), ` + "`content`" + ` (all files), ` + "`strippable`" + `; numbers of ` + "`files`" + ` and ` + "`entries`" + `; ` + "`directories`, `largest`" + ` files, ` + "`unstripped`" + ` programs and libraries with what strip ` + "`saves`" + `, ten each at most, and ` + "`unstripped_not_named`" + `; see [preflight](preflight.md#where-the-bytes-are) |
 | ` + "`warnings`" + ` | list of messages |
@@ -58,7 +59,7 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 | code | |
 |---|---|
 | 0 | done; ` + "`fledge diff`" + `: the artifacts are the same bytes |
-| 1 | the build failed; nothing was written, unless only printing the result failed |
+| 1 | the build failed, or is not reproducible; nothing was written, unless only printing the result failed |
 | | ` + "`fledge lock`" + `: something cannot be pinned, or with ` + "`--check`" + ` the lock is not up to date |
 | | ` + "`fledge boot`" + `: the plugin did not boot, or there is nothing to boot it with |
 | | ` + "`fledge inspect`" + `: the artifact cannot be read, is malformed, does not have the path, or ` + "`--check`" + ` found problems |
@@ -95,6 +96,9 @@ func describe(b *strings.Builder, c *cobra.Command) {
 	c.InitDefaultVersionFlag()
 	b.WriteString("| flag | |\n|---|---|\n")
 	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
 		value, usage := pflag.UnquoteUsage(f)
 		name := "`--" + f.Name + strings.TrimRight(" "+value, " ") + "`"
 		if f.Shorthand != "" {

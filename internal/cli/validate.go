@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -51,10 +50,7 @@ func (p *Program) printValid(cfg *config.Config, f buildFlags, warnings []string
 		_, err := fmt.Fprintf(p.Stdout, "%s: ok\n", cfg.File)
 		return err
 	}
-	e := json.NewEncoder(p.Stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(struct {
+	return p.encode(struct {
 		Config   string   `json:"config"`
 		Strategy string   `json:"strategy"`
 		Warnings []string `json:"warnings"`

@@ -90,16 +90,6 @@ func list(t *testing.T, dir string) string {
 	return strings.Join(names, " ")
 }
 
-func TestName(t *testing.T) {
-	for artifact, want := range map[string]string{
-		"dist/web.img": "web", "web.cpio.gz": "web", "web.cpio.zst": "web", "web.cpio": "web", "web.tar": "web.tar", ".img": ".img", "a.img.img": "a.img",
-	} {
-		if got := Name(artifact); got != want {
-			t.Errorf("%s: %q, want %q", artifact, got, want)
-		}
-	}
-}
-
 func TestWrittenChecksumsAreThoseOfSha256sum(t *testing.T) {
 	testneed.Tool(t, "sha256sum")
 	dir := t.TempDir()

@@ -17,12 +17,6 @@ import (
 	"github.com/volant/fledge-action/manifest"
 )
 
-// SumsName is the file of checksums.
-const SumsName = "SHA256SUMS"
-
-// Name is the name that the files about an artifact begin with.
-func Name(artifact string) string { return filepath.Base(build.Stem(artifact)) }
-
 // Set names the files of one plugin. All are in the artifact's folder.
 type Set struct {
 	Artifact string // path
@@ -35,22 +29,12 @@ type Set struct {
 func (s Set) beside(name string) string { return filepath.Join(filepath.Dir(s.Artifact), name) }
 
 // Sums, Bundle and Bundles are the paths of what is made of the set.
-func (s Set) Sums() string    { return s.beside(SumsName) }
-func (s Set) Bundle() string  { return s.beside(Name(s.Artifact) + ".sigstore.json") }
-func (s Set) Bundles() string { return s.beside(Name(s.Artifact) + ".intoto.jsonl") }
-
-// derived are all files that may have been made about the artifact: what is signed
-// goes first, and SHA256SUMS last.
-func (s Set) derived() []string {
-	all := []string{s.Bundles(), s.Bundle(), s.RecordPath()}
-	for _, f := range sbom.Formats {
-		all = append(all, build.SBOMPath(s.Artifact, f))
-	}
-	return append(all, s.Sums())
-}
+func (s Set) Sums() string    { return s.beside(build.SumsName) }
+func (s Set) Bundle() string  { return build.Stem(s.Artifact) + build.BundleSuffix }
+func (s Set) Bundles() string { return build.Stem(s.Artifact) + build.BundlesSuffix }
 
 // RecordPath is where a build record is written.
-func (s Set) RecordPath() string { return s.beside(Name(s.Artifact) + ".build.json") }
+func (s Set) RecordPath() string { return build.Stem(s.Artifact) + build.RecordSuffix }
 
 func newSet(artifact string) Set {
 	s := Set{Artifact: artifact}

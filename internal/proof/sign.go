@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/volant/fledge-action/attest/statement"
+	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/internal/outfile"
 )
 
@@ -43,7 +44,7 @@ func (p *Plan) Sign(ctx context.Context, s Set) (*Signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	sub, err := statement.Digest(ctx, SumsName, bytes.NewReader(sums))
+	sub, err := statement.Digest(ctx, build.SumsName, bytes.NewReader(sums))
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func (s Set) sums(subjects []statement.Subject) ([]byte, error) {
 		for _, got := range subjects {
 			if want.Name == got.Name && want.SHA256() != got.SHA256() {
 				return nil, fmt.Errorf("%s has changed since it was built: its sha256 is %s, and %s says %s; build again, or remove %s to sign what is there",
-					filepath.Join(filepath.Dir(s.Artifact), got.Name), got.SHA256(), SumsName, want.SHA256(), SumsName)
+					filepath.Join(filepath.Dir(s.Artifact), got.Name), got.SHA256(), build.SumsName, want.SHA256(), build.SumsName)
 			}
 		}
 	}
@@ -191,7 +192,7 @@ func Clear(ctx context.Context, artifact, artifactDigest string) ([]string, erro
 		return nil, nil
 	}
 	var gone []string
-	for _, path := range s.derived() {
+	for _, path := range build.Companions(artifact) {
 		switch err := os.Remove(path); {
 		case err == nil:
 			gone = append(gone, filepath.Base(path))

@@ -2,8 +2,8 @@
 //
 // What is run is decided elsewhere: a [Command] is an argument vector whose first
 // element is a path, as [Look] finds it, and no shell ever sees it. The program
-// gets LC_ALL=C, TZ=UTC and what the Command adds, nothing else of the
-// environment; no standard input; and a process group of its own, so that Ctrl-C
+// gets LC_ALL=C, TZ=UTC and what the Command adds or puts in their place, nothing
+// else of the environment; no standard input; and a process group of its own, so that Ctrl-C
 // reaches this program alone, which then ends the other.
 //
 // # Ends

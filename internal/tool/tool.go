@@ -1,6 +1,7 @@
 package tool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +16,10 @@ import (
 
 // A Command says what to run.
 type Command struct {
-	Argv   []string   // Argv[0] is a path
-	Env    []string   // "NAME=value", besides LC_ALL and TZ
+	Argv   []string   // Argv[0] is a path, unless Path is given
+	Path   string     // of the program, when Argv[0] is another name for it
+	Dir    string     // where it runs; "" is where this process does
+	Env    []string   // "NAME=value", besides LC_ALL and TZ, which it may replace
 	Files  []*os.File // descriptors 3 and up of the program
 	Stdout io.Writer  // called from one goroutine; nil discards
 }
@@ -57,7 +60,7 @@ const pipeWait = time.Second
 func Start(c Command) (*Process, error) {
 	p := &Process{done: make(chan struct{})}
 	p.cmd = &exec.Cmd{
-		Path: c.Argv[0], Args: c.Argv, Env: append([]string{"LC_ALL=C", "TZ=UTC"}, c.Env...),
+		Path: cmp.Or(c.Path, c.Argv[0]), Args: c.Argv, Dir: c.Dir, Env: append([]string{"LC_ALL=C", "TZ=UTC"}, c.Env...),
 		ExtraFiles: c.Files, Stdout: c.Stdout, Stderr: &p.stderr, WaitDelay: pipeWait, SysProcAttr: attributes(),
 	}
 	started := make(chan error)

@@ -39,6 +39,10 @@ func init() {
 			more, _ := io.ReadAll(os.NewFile(3, ""))
 			fmt.Printf("%q %q %q %v %q", os.Args[2:], os.Environ(), in, err, more)
 		},
+		"where": func() {
+			dir, err := os.Getwd()
+			fmt.Print(filepath.Base(os.Args[0]), " ", dir, " ", err, " ", os.Getenv("TZ"), " ", os.Getenv("LC_ALL"))
+		},
 		"fail": func() {
 			fmt.Fprintln(os.Stderr, strings.Repeat("x", 3*maxStderr), "the reason")
 			os.Exit(3)
@@ -89,6 +93,22 @@ func TestProgramGetsArgumentsFilesAndAnEmptyEnvironment(t *testing.T) {
 	}
 	if want := `["a b" ""] ["LC_ALL=C" "TZ=UTC" "TMPDIR=/x"] "" <nil> "content"`; out.String() != want {
 		t.Errorf("got  %s\nwant %s", out.String(), want)
+	}
+}
+
+func TestProgramRunsInAnotherFolderUnderAnotherName(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	p, err := Start(Command{Path: self()[0], Argv: []string{"name", "where"}, Dir: dir, Env: []string{"TZ=Asia/Kathmandu"}, Stdout: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if want := "name " + dir + " <nil> Asia/Kathmandu C"; p.Err() != nil || out.String() != want {
+		t.Errorf("it prints %q and ends with %v, want %q", out.String(), p.Err(), want)
 	}
 }
 
