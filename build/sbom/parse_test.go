@@ -185,3 +185,17 @@ func FuzzLicence(f *testing.F) {
 		}
 	})
 }
+
+func FuzzIdentify(f *testing.F) {
+	for _, s := range []string{
+		`{"spdxVersion":"SPDX-2.3","creationInfo":{"creators":["Tool: fledge-1"]},"packages":[{"SPDXID":"SPDXRef-Artifact","checksums":[{"checksumValue":"ab"}]}]}`,
+		`{"bomFormat":"CycloneDX","metadata":{"tools":{"components":[{"name":"fledge"}]},"component":{"hashes":[{"content":"ab"}]}}}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if id, err := Identify(strings.NewReader(text)); (err == nil) != (id.Format != "") {
+			t.Errorf("%+v, %v", id, err)
+		}
+	})
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/rpmtest"
 )
 
 func sha256Digest(s string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(s))) }
@@ -356,5 +357,34 @@ func TestIdentifyReadsWhatScanWrites(t *testing.T) {
 func TestEncodeRefusesUnknownFormats(t *testing.T) {
 	if _, err := scan(t, Input{Tree: tree.New()}).Encode("xml"); err == nil {
 		t.Error("xml is written")
+	}
+}
+
+func TestScanListsRPMPackages(t *testing.T) {
+	const name, version, release, epoch, vendor, licence, arch, source, provides, requires = 1000, 1001, 1002, 1003, 1011, 1014, 1022, 1044, 1047, 1049
+	db := rpmtest.NDB([][]byte{
+		rpmtest.Header(rpmtest.Tags{
+			name: "bash", version: "5.2", release: "3.fc40", arch: "x86_64", licence: "GPL-3.0-or-later", vendor: "Fedora Project",
+			source: "bash-5.2-3.fc40.src.rpm", requires: []string{"libc.so.6", "/bin/sh"}, provides: []string{"/bin/sh"},
+		}),
+		rpmtest.Header(rpmtest.Tags{name: "glibc", version: "2.39", epoch: uint32(2), licence: "LGPLv2+ and BSD", provides: []string{"libc.so.6"}}),
+		rpmtest.Header(rpmtest.Tags{name: "gpg-pubkey", version: "a15b79cc"}),
+	})
+	d := scan(t, Input{Tree: newTree(t, map[string]string{
+		"usr/lib/sysimage/rpm/Packages.db": string(db), "var/lib/rpm": "-> ../../usr/lib/sysimage/rpm", "etc/os-release": "ID=fedora\nVERSION_ID=40\n",
+	}), Created: created})
+	want := "pkg:rpm/fedora/bash@5.2-3.fc40?arch=x86_64&distro=fedora-40&upstream=bash-5.2-3.fc40.src.rpm >glibc\n" +
+		"pkg:rpm/fedora/glibc@2.39?distro=fedora-40&epoch=2\n"
+	if got := summary(d); got != want || len(d.Warnings) > 0 {
+		t.Errorf("%s%q, want\n%s", got, d.Warnings, want)
+	}
+	text := string(encoded(t, d, SPDX))
+	for _, want := range []string{
+		`"supplier": "Organization: Fedora Project"`, `"licenseDeclared": "GPL-3.0-or-later"`, `"versionInfo": "2:2.39"`,
+		`"extractedText": "LGPLv2+ and BSD"`, `"licenseDeclared": "LicenseRef-declared-`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the document has no %s", want)
+		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/volant/fledge-action/build"
+	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/internal/ocitest"
 	"github.com/volant/fledge-action/internal/testneed"
 )
@@ -55,6 +57,7 @@ const witness = `date +%Z; umask; id -u; echo "$TMPDIR"; pwd; echo "$GOMAXPROCS"
 // made is what the builds in a world gave.
 type made struct {
 	digests string // "HEX  NAME" and a newline for each artifact, as sha256sum prints them
+	sboms   string // the same for their SBOMs
 	witness string
 }
 
@@ -148,17 +151,19 @@ func buildIn(t *testing.T, w world) made {
 		}
 	}
 	seen := runIn(t, w, dir, exec.Command("sh", "-c", witness))
-	var digests strings.Builder
+	var digests, sboms strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(projects)) {
 		out := filepath.Join(dir, "out", name)
-		runIn(t, w, dir, command(t, dir, "build", "--config", filepath.Join(dir, name+".toml"), "-o", out, "--cache-dir", "none"))
+		runIn(t, w, dir, command(t, dir, "build", "--config", filepath.Join(dir, name+".toml"), "-o", out, "--cache-dir", "none", "--sbom", "spdx"))
 		artifact, err := os.ReadFile(out)
 		if err != nil {
 			t.Fatal(err)
 		}
+		list := build.SBOMPath(out, sbom.SPDX)
+		fmt.Fprintf(&sboms, "%x  %s\n", sha256.Sum256([]byte(read(t, filepath.Dir(list), filepath.Base(list)))), name)
 		fmt.Fprintf(&digests, "%x  %s\n", sha256.Sum256(artifact), name)
 	}
-	return made{digests.String(), strings.ReplaceAll(seen, dir, "DIR")}
+	return made{digests.String(), sboms.String(), strings.ReplaceAll(seen, dir, "DIR")}
 }
 
 // openFolders lets another user get to a folder below the temporary one, which
@@ -257,6 +262,9 @@ func TestEveryWorldBuildsTheSameBytes(t *testing.T) {
 	for _, w := range worlds {
 		t.Run(w.name, func(t *testing.T) {
 			got := buildIn(t, w)
+			if (got.sboms != plain.sboms) != (w.image != "") { // an SBOM says where its image is from
+				t.Errorf("the SBOMs are\n%sin the plain world\n%s", got.sboms, plain.sboms)
+			}
 			if got.digests != plain.digests {
 				t.Errorf("the artifacts are\n%sin the plain world\n%s", got.digests, plain.digests)
 			}

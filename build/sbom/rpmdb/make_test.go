@@ -4,45 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"github.com/volant/fledge-action/internal/rpmtest"
 )
 
 // The functions of this file write databases by the formats' descriptions, as far as the
 // reader looks at them. What real programs write is in real_test.go.
-
-// tag is one value of a header: a string, a list of strings or a number.
-type tag struct {
-	tag   uint32
-	value any
-}
-
-// header writes a package's header.
-func header(tags ...tag) []byte {
-	var index, data []byte
-	for _, t := range tags {
-		kind, count, off := uint32(typeString), uint32(1), len(data)
-		switch v := t.value.(type) {
-		case string:
-			data = append(data, v+"\x00"...)
-		case []string:
-			kind, count = typeStringArray, uint32(len(v))
-			for _, s := range v {
-				data = append(data, s+"\x00"...)
-			}
-		case uint32:
-			for len(data)%4 != 0 {
-				data = append(data, 0)
-			}
-			kind, off = typeInt32, len(data)
-			data = binary.BigEndian.AppendUint32(data, v)
-		}
-		for _, n := range []uint32{t.tag, kind, uint32(off), count} {
-			index = binary.BigEndian.AppendUint32(index, n)
-		}
-	}
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(tags)))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
-	return append(append(b, index...), data...)
-}
 
 // sample is a header of about size bytes and the package that it stands for.
 func sample(i, size int) ([]byte, Package) {
@@ -51,48 +18,23 @@ func sample(i, size int) ([]byte, Package) {
 		Vendor: "Example", SourceRPM: "pkg-1.2-3.el9.src.rpm", URL: "https://example.com/",
 		Requires: []string{"libc.so.6()(64bit)", "pkg0"}, Provides: []string{"pkg", "config(pkg)"},
 	}
-	tags := []tag{
-		{100, strings.Repeat("x", size)}, // what nobody asks for
-		{tagName, p.Name},
-		{tagVersion, p.Version},
-		{tagRelease, p.Release},
-		{tagArch, p.Arch},
-		{tagLicense, p.License},
-		{tagVendor, p.Vendor},
-		{tagSourceRPM, p.SourceRPM},
-		{tagURL, p.URL},
-		{tagRequireName, p.Requires},
-		{tagProvideName, p.Provides},
+	tags := rpmtest.Tags{
+		100:            strings.Repeat("x", size), // what nobody asks for
+		tagName:        p.Name,
+		tagVersion:     p.Version,
+		tagRelease:     p.Release,
+		tagArch:        p.Arch,
+		tagLicense:     p.License,
+		tagVendor:      p.Vendor,
+		tagSourceRPM:   p.SourceRPM,
+		tagURL:         p.URL,
+		tagRequireName: p.Requires,
+		tagProvideName: p.Provides,
 	}
 	if p.Epoch != 0 {
-		tags = append(tags, tag{tagEpoch, uint32(p.Epoch)})
+		tags[tagEpoch] = uint32(p.Epoch)
 	}
-	return header(tags...), p
-}
-
-// makeNDB writes an ndb database.
-func makeNDB(headers [][]byte) []byte {
-	le := binary.LittleEndian
-	b := make([]byte, ndbPage)
-	copy(b, "RpmP")
-	le.PutUint32(b[12:], 1)
-	for at := 2 * ndbSlot; at < ndbPage; at += ndbSlot {
-		copy(b[at:], "Slot")
-	}
-	for i, h := range headers {
-		slot := b[(2+i)*ndbSlot:]
-		le.PutUint32(slot[4:], uint32(i+1))
-		le.PutUint32(slot[8:], uint32(len(b)/ndbSlot))
-		blob := append([]byte("BlbS"), make([]byte, 12)...)
-		le.PutUint32(blob[4:], uint32(i+1))
-		le.PutUint32(blob[12:], uint32(len(h)))
-		blob = append(blob, h...)
-		for (len(blob)+12)%ndbSlot != 0 {
-			blob = append(blob, 0)
-		}
-		b = append(b, append(blob, "sum.size"+"BlbE"...)...)
-	}
-	return b
+	return rpmtest.Header(tags), p
 }
 
 // makeBDB writes a hash with one bucket, values of more than a quarter page on pages of

@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/volant/fledge-action/internal/rpmtest"
 )
 
 var makers = map[string]func([][]byte) []byte{
 	"sqlite":         makeSQLite,
-	"ndb":            makeNDB,
+	"ndb":            rpmtest.NDB,
 	"bdb":            func(h [][]byte) []byte { return makeBDB(binary.LittleEndian, h) },
 	"bdb big-endian": func(h [][]byte) []byte { return makeBDB(binary.BigEndian, h) },
 }
@@ -51,7 +53,7 @@ func TestReadFindsEveryPackage(t *testing.T) {
 
 func TestReadReportsDamage(t *testing.T) {
 	headers, _ := samples()
-	sqlite, ndb, bdb := makeSQLite(headers), makeNDB(headers), makers["bdb"](headers)
+	sqlite, ndb, bdb := makeSQLite(headers), rpmtest.NDB(headers), makers["bdb"](headers)
 	with := func(b []byte, at int, patch string) []byte {
 		b = bytes.Clone(b)
 		copy(b[at:], patch)
@@ -102,7 +104,7 @@ func TestReadReportsDamage(t *testing.T) {
 
 func TestReadGoesOnAfterADamagedHeader(t *testing.T) {
 	headers, want := samples()
-	headers[2] = header(tag{tagVersion, "no name"})
+	headers[2] = rpmtest.Header(rpmtest.Tags{tagVersion: "no name"})
 	got, err := read(makeSQLite(headers))
 	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "without a package's name") {
 		t.Errorf("error %v", err)
@@ -113,18 +115,17 @@ func TestReadGoesOnAfterADamagedHeader(t *testing.T) {
 }
 
 func TestHeaderLimits(t *testing.T) {
-	name := tag{tagName, "a"}
 	for _, test := range []struct {
 		what string
 		data []byte
 		want Package // "" is an error
 	}{
-		{"a string at the limit", header(name, tag{tagVersion, strings.Repeat("v", maxString)}), Package{Name: "a", Version: strings.Repeat("v", maxString)}},
-		{"a string past it", header(name, tag{tagVersion, strings.Repeat("v", maxString+1)}), Package{Name: "a"}},
-		{"a number where a string belongs", header(name, tag{tagVersion, uint32(7)}), Package{Name: "a"}},
-		{"a string where a list belongs", header(name, tag{tagRequireName, "b"}), Package{Name: "a"}},
-		{"a string where a number belongs", header(name, tag{tagEpoch, "b"}), Package{Name: "a"}},
-		{"more data than there is", header(name)[:20], Package{}},
+		{"a string at the limit", rpmtest.Header(rpmtest.Tags{tagName: "a", tagVersion: strings.Repeat("v", maxString)}), Package{Name: "a", Version: strings.Repeat("v", maxString)}},
+		{"a string past it", rpmtest.Header(rpmtest.Tags{tagName: "a", tagVersion: strings.Repeat("v", maxString+1)}), Package{Name: "a"}},
+		{"a number where a string belongs", rpmtest.Header(rpmtest.Tags{tagName: "a", tagVersion: uint32(7)}), Package{Name: "a"}},
+		{"a string where a list belongs", rpmtest.Header(rpmtest.Tags{tagName: "a", tagRequireName: "b"}), Package{Name: "a"}},
+		{"a string where a number belongs", rpmtest.Header(rpmtest.Tags{tagName: "a", tagEpoch: "b"}), Package{Name: "a"}},
+		{"more data than there is", rpmtest.Header(rpmtest.Tags{tagName: "a"})[:20], Package{}},
 		{"a few bytes", []byte{0, 0}, Package{}},
 		{"too many tags", append([]byte{0, 1, 0, 1, 0, 0, 0, 0}, make([]byte, 16*(maxTags+1))...), Package{}},
 	} {
@@ -137,7 +138,7 @@ func TestHeaderLimits(t *testing.T) {
 	for i := range many {
 		many[i] = "x"
 	}
-	if got, err := parseHeader(header(name, tag{tagRequireName, many})); len(got.Requires) != maxStrings || err != nil {
+	if got, err := parseHeader(rpmtest.Header(rpmtest.Tags{tagName: "a", tagRequireName: many})); len(got.Requires) != maxStrings || err != nil {
 		t.Errorf("%d values, %v; want %d", len(got.Requires), err, maxStrings)
 	}
 }
@@ -182,7 +183,7 @@ func FuzzRead(f *testing.F) {
 func TestReadEndsWithItsCaller(t *testing.T) {
 	headers, _ := samples()
 	stop, calls := errors.New("stop"), 0
-	b := makeNDB(headers)
+	b := rpmtest.NDB(headers)
 	err := Read(bytes.NewReader(b), int64(len(b)), func(Package) error { calls++; return stop })
 	if !errors.Is(err, stop) || calls != 1 {
 		t.Errorf("%v after %d calls", err, calls)
@@ -192,7 +193,7 @@ func TestReadEndsWithItsCaller(t *testing.T) {
 func TestReadGivesUpAfterManyDamagedHeaders(t *testing.T) {
 	var headers [][]byte
 	for range maxDamaged {
-		headers = append(headers, header(tag{tagVersion, "no name"}))
+		headers = append(headers, rpmtest.Header(rpmtest.Tags{tagVersion: "no name"}))
 	}
 	whole, _ := sample(1, 10)
 	if got, err := read(makeSQLite(append(headers[1:], whole))); len(got) != 1 || err == nil {
