@@ -8,8 +8,9 @@
 // devices can be mounted), "xattrs" (the temporary folder takes them), "data"
 // (FLEDGE_TEST_DATA names a folder with the published schemas), "glibc" and "musl" (a
 // dynamic loader of theirs), "kernel" (a guest
-// kernel for QEMU), "fledge" (cmd/fledge can be built) and "npm" (the modules of
-// tools/npm are installed).
+// kernel for QEMU), "fledge" (cmd/fledge can be built), "npm" (the modules of
+// tools/npm are installed), "sigstore" and "cosign" (make e2e-sigstore-tools has built
+// its programs).
 package testneed
 
 import (
