@@ -6,10 +6,10 @@ FUZZTIME ?= 20s
 # Every test runs, also the ones whose result is known: CI sets COUNT=-count=1.
 COUNT ?=
 
-.PHONY: help build install tools demo test race lint fuzz golden docs trust bench clean
+.PHONY: help build install tools e2e-sigstore-tools e2e-sigstore demo test race lint fuzz golden docs trust bench clean
 
 help: ## List the targets.
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 build: ## Build ./fledge, a static binary.
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -buildid=' -o fledge ./cmd/fledge
@@ -19,6 +19,12 @@ install: ## Install fledge where "go install" puts programs.
 
 tools: ## Install the programs that tests use as second opinions (Debian or Ubuntu, as root or with sudo).
 	./tools/install.sh
+
+e2e-sigstore-tools: ## Build Sigstore's programs and two cosigns for tests, outside of the tree (minutes the first time).
+	./tools/sigstore/build.sh
+
+e2e-sigstore: e2e-sigstore-tools ## Sign and verify on a Sigstore on loopback; "make test" does so too when its programs are built.
+	FLEDGE_TEST_REQUIRE=$${FLEDGE_TEST_REQUIRE:-sigstore,cosign} go test -count=1 -timeout 15m ./internal/sigstoretest/...
 
 demo: ## Build an example plugin from an image made here, boot it in QEMU, show its answer.
 	./examples/nginx/demo.sh

@@ -120,11 +120,22 @@ func TestLogKilledMidwayComesBack(t *testing.T) {
 }
 
 // TestFaultsAreWaitedOut tries every fault at every service. The bundle that comes of
-// it is a good one, and there is one certificate.
+// it is a good one.
 func TestFaultsAreWaitedOut(t *testing.T) {
-	s := sigstoretest.Start(t, sigstoretest.Options{})
+	t.Run("without a log", func(t *testing.T) {
+		s := sigstoretest.Start(t, sigstoretest.Options{GitHub: true}) // a log takes a second for each bundle
+		for name, proxy := range map[string]*sigstoretest.Proxy{"tokens": s.Tokens, "fulcio": s.Fulcio.Proxy, "tsa": s.TSA.Proxy} {
+			t.Run(name, func(t *testing.T) { tryFaults(t, s, proxy) })
+		}
+	})
+	t.Run("with a log", func(t *testing.T) {
+		s := sigstoretest.Start(t, sigstoretest.Options{})
+		tryFaults(t, s, s.Rekor.Proxy)
+	})
+}
+
+func tryFaults(t *testing.T, s *sigstoretest.Stack, proxy *sigstoretest.Proxy) {
 	r := unsigned(t, s)
-	services := map[string]*sigstoretest.Proxy{"tokens": s.Tokens, "fulcio": s.Fulcio.Proxy, "rekor": s.Rekor.Proxy, "tsa": s.TSA.Proxy}
 	faults := map[string]sigstoretest.Fault{
 		"502 with HTML":        withTimes(sigstoretest.HTML(http.StatusBadGateway), 4),
 		"200 with HTML":        withTimes(sigstoretest.HTML(http.StatusOK), 2),
@@ -134,51 +145,52 @@ func TestFaultsAreWaitedOut(t *testing.T) {
 		"cut":                  {Times: 2, Cut: true},
 		"lost answer":          {Times: 1, Lose: true},
 	}
-	for name, proxy := range services {
-		for kind, fault := range faults {
-			t.Run(name+"/"+kind, func(t *testing.T) {
-				c := &clock{}
-				if fault.Header["Retry-After"] != "" {
-					c.during = func(n int, ahead time.Duration) {
-						if ahead < time.Duration(n)*77*time.Second {
-							t.Errorf("waited %v in %d times, though asked to wait 77 s each", ahead, n)
-						}
+	for kind, fault := range faults {
+		t.Run(kind, func(t *testing.T) {
+			c := &clock{}
+			if fault.Header["Retry-After"] != "" {
+				c.during = func(n int, ahead time.Duration) {
+					if ahead < time.Duration(n)*77*time.Second {
+						t.Errorf("waited %v in %d times, though asked to wait 77 s each", ahead, n)
 					}
 				}
-				tokens := source(s)
-				tokens.Retry = retry.Options{Now: c.now, Sleep: c.sleep}
-				signer, err := sign.Keyless(tokens, rootOf(t, s), c.options())
-				check(t, err)
-				asked := len(proxy.Requests())
-				proxy.Fail(fault)
-				defer proxy.Heal()
-				bundle, err := signer.Sign(t.Context(), r.statements["provenance"])
-				check(t, err)
-				verified(t, s, r, bundle)
-				if got := faulty(proxy.Requests()[asked:]); got != fault.Times {
-					t.Errorf("%d faulty requests, want %d", got, fault.Times)
-				}
-				if want := fault.Times; fault.Delay == 0 && c.sleeps != want {
-					t.Errorf("waited %d times, want %d", c.sleeps, want)
-				}
-			})
-		}
-		t.Run(name+"/refused", func(t *testing.T) {
-			c := &clock{during: func(n int, _ time.Duration) {
-				if n == 2 {
-					check(t, proxy.Up())
-				}
-			}}
-			tokens := source(s)
-			tokens.Retry = retry.Options{Now: c.now, Sleep: c.sleep}
-			signer, err := sign.Keyless(tokens, rootOf(t, s), c.options())
-			check(t, err)
-			proxy.Down()
-			bundle, err := signer.Sign(t.Context(), r.statements["provenance"])
-			check(t, err)
-			verified(t, s, r, bundle)
+			}
+			asked := len(proxy.Requests())
+			proxy.Fail(fault)
+			defer proxy.Heal()
+			verified(t, s, r, signedBy(t, s, c, r))
+			if got := faulty(proxy.Requests()[asked:]); got != fault.Times {
+				t.Errorf("%d faulty requests, want %d", got, fault.Times)
+			}
+			if fault.Delay == 0 && c.sleeps != fault.Times {
+				t.Errorf("waited %d times, want %d", c.sleeps, fault.Times)
+			}
 		})
 	}
+	t.Run("refused", func(t *testing.T) {
+		c := &clock{during: func(n int, _ time.Duration) {
+			if n == 2 {
+				check(t, proxy.Up())
+			}
+		}}
+		proxy.Down()
+		verified(t, s, r, signedBy(t, s, c, r))
+		if c.sleeps != 2 {
+			t.Errorf("waited %d times, want 2", c.sleeps)
+		}
+	})
+}
+
+// signedBy signs the provenance by a clock of its own.
+func signedBy(t *testing.T, s *sigstoretest.Stack, c *clock, r *release) []byte {
+	t.Helper()
+	tokens := source(s)
+	tokens.Retry = retry.Options{Now: c.now, Sleep: c.sleep}
+	signer, err := sign.Keyless(tokens, rootOf(t, s), c.options())
+	check(t, err)
+	bundle, err := signer.Sign(t.Context(), r.statements["provenance"])
+	check(t, err)
+	return bundle
 }
 
 func withTimes(f sigstoretest.Fault, n int) sigstoretest.Fault {

@@ -48,6 +48,7 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	server   *http.Server // nil while it is down
+	listener net.Listener
 	fault    *Fault
 	left     int
 	requests []Request
@@ -84,6 +85,7 @@ func to(address string) http.Handler {
 }
 
 func (p *Proxy) serve(l net.Listener) {
+	p.listener = l
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: time.Minute}
 	go func(s *http.Server) { _ = s.Serve(l) }(p.server) // ends with Close
 }
@@ -110,7 +112,8 @@ func (p *Proxy) Down() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.server != nil {
-		_ = p.server.Close() // nothing is to be saved
+		_ = p.listener.Close() // the server does so only once it has begun to serve
+		_ = p.server.Close()   // nothing is to be saved
 		p.server = nil
 	}
 }

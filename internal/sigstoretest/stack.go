@@ -70,8 +70,12 @@ func newKeys(organization string) (*keys, error) {
 }
 
 // Start starts a Sigstore, or skips the test aloud when its programs are not built.
+// With -short it skips the test.
 func Start(t testing.TB, o Options) *Stack {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIP: a Sigstore is not started with -short")
+	}
 	programs := map[string]string{}
 	for _, name := range []string{"fulcio", "rekor-server", "timestamp-server"} {
 		programs[name] = Program(t, name)

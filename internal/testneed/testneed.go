@@ -9,8 +9,9 @@
 // (FLEDGE_TEST_DATA names a folder with the published schemas), "glibc" and "musl" (a
 // dynamic loader of theirs), "kernel" (a guest
 // kernel for QEMU), "fledge" (cmd/fledge can be built), "npm" (the modules of
-// tools/npm are installed) and "schemas" (the modules of tools/schemas are in Go's
-// module cache).
+// tools/npm are installed), "schemas" (the modules of tools/schemas are in Go's
+// module cache), "sigstore" and "cosign" (make e2e-sigstore-tools has built its
+// programs).
 package testneed
 
 import (
