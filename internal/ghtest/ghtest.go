@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // Asset is one file of a release.
@@ -55,7 +57,8 @@ type Server struct {
 	repo string
 
 	mu        sync.Mutex
-	releases  []Release // the newest last
+	releases  []Release          // the newest last
+	proofs    map[string][]proof // by digest
 	faults    []*Fault
 	requests  []Request
 	token     string
@@ -81,6 +84,25 @@ func (s *Server) Add(releases ...Release) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.releases = append(s.releases, releases...)
+}
+
+// A proof is an attestation's bundle.
+type proof struct {
+	bundle []byte
+	stored bool
+}
+
+// Attest keeps bundles for a digest, "sha256:…". Stored ones are not in the API's
+// answer, but at an address on the download server, compressed with Snappy.
+func (s *Server) Attest(digest string, stored bool, bundles ...[]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proofs == nil {
+		s.proofs = map[string][]proof{}
+	}
+	for _, b := range bundles {
+		s.proofs[digest] = append(s.proofs[digest], proof{b, stored})
+	}
 }
 
 // Fail adds faults.
@@ -174,8 +196,11 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request) {
 	if !s.admit(w, r) {
 		return
 	}
+	digest, attested := strings.CutPrefix(r.URL.Path, "/repos/"+s.repo+"/attestations/")
 	path, ok := strings.CutPrefix(r.URL.Path, "/repos/"+s.repo+"/releases")
 	switch {
+	case attested && r.Method == http.MethodGet:
+		s.attestations(w, digest)
 	case !ok || r.Method != http.MethodGet:
 		refuse(w, http.StatusNotFound, "Not Found")
 	case path == "":
@@ -255,6 +280,35 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request, id string) {
 	}
 }
 
+// attestations answers with the bundles of a digest.
+// https://docs.github.com/rest/repos/attestations
+func (s *Server) attestations(w http.ResponseWriter, digest string) {
+	if len(s.proofs[digest]) == 0 {
+		refuse(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	all := []any{}
+	for i, p := range s.proofs[digest] {
+		one := map[string]any{"bundle": json.RawMessage(p.bundle), "repository_id": 1, "bundle_url": fmt.Sprintf("%s/attestations/%s/%d", s.Download, digest, i)}
+		if p.stored {
+			one["bundle"] = nil
+		}
+		all = append(all, one)
+	}
+	answer(w, map[string]any{"attestations": all})
+}
+
+// storedBundle serves what attestations points to.
+func (s *Server) storedBundle(w http.ResponseWriter, path string) bool {
+	digest, number, _ := strings.Cut(strings.TrimPrefix(path, "/attestations/"), "/")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= len(s.proofs[digest]) {
+		return false
+	}
+	_, _ = w.Write(s2.EncodeSnappy(nil, s.proofs[digest][i].bundle))
+	return true
+}
+
 // download serves bytes, and nothing to who sends a token along.
 func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
@@ -274,7 +328,9 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	http.NotFound(w, r)
+	if !s.storedBundle(w, r.URL.Path) {
+		http.NotFound(w, r)
+	}
 }
 
 // id numbers assets: release and asset are in it.
