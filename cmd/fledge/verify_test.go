@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -165,4 +166,49 @@ func scriptFlip(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Logf("%s: %s at %d", args[0], hex.EncodeToString(data[at:at+1]), at)
 	ts.Check(os.WriteFile(name, data, 0o644))
+}
+
+// TestVerifyOfALargeImageNeedsLittleMemory verifies a sparse image of 1 GiB, named by a
+// path and by a URL.
+func TestVerifyOfALargeImageNeedsLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: hashes 2 GiB and measures memory; run without -short")
+	}
+	dir := t.TempDir()
+	image, err := os.Create(filepath.Join(dir, "web.img"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	if err := image.Truncate(1 << 30); err != nil {
+		t.Fatal(err)
+	}
+	subject, err := statement.Digest(t.Context(), "web.img", image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := statement.Provenance(bundletest.Claims(), []statement.Subject{subject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := st.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := bundletest.New(t)
+	how := bundletest.Signed{Leaf: bundletest.Leaf{Claims: bundletest.Claims()}, Log: true, TSA: true}
+	for name, data := range map[string][]byte{"web.sigstore.json": s.Sign(t, payload, how), "root.json": s.Root(t, "", bundletest.Public).JSON} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	srv := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	defer srv.Close()
+	for _, target := range []string{"web.img", srv.URL + "/web.img"} {
+		peak := runAndWatch(t, command(t, dir, "verify", target, "--repo", "o/r", "--trusted-root", "root.json"))
+		t.Logf("%s: peak memory %d MiB", target, peak>>20)
+		if peak == 0 || peak > 64<<20 {
+			t.Errorf("%s: peak memory %d bytes, want at most %d", target, peak, 64<<20)
+		}
+	}
 }
