@@ -6,7 +6,7 @@ FUZZTIME ?= 20s
 # Every test runs, also the ones whose result is known: CI sets COUNT=-count=1.
 COUNT ?=
 
-.PHONY: help build install tools demo test race lint fuzz golden docs bench clean
+.PHONY: help build install tools demo test race lint fuzz golden docs trust bench clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ golden: ## Rewrite golden files and generated documents; review the diff.
 	UPDATE_SCRIPTS=1 UPDATE_GOLDEN=1 go test -count=1 ./internal/cli ./cmd/fledge ./build/ext4
 
 docs: golden ## The same as golden.
+
+trust: ## Renew the trusted roots that are compiled in, by TUF (network); review the diff.
+	go run ./attest/trust/refresh attest/trust/embedded
 
 bench: ## Measure against the peer and the floor (root); writes docs/benchmarks.md.
 	go run ./bench

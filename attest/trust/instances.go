@@ -48,7 +48,10 @@ type fileReader interface {
 	ReadFile(name string) ([]byte, error)
 }
 
-const trustedRoot = "trusted_root.json" // target and file
+const (
+	trustedRoot = "trusted_root.json" // target and file
+	tufRoot     = "tuf_root.json"     // file
+)
 
 var (
 	publicGood = instance{

@@ -39,7 +39,7 @@ func (in instance) tuf(ctx context.Context, o Options) target {
 }
 
 func (in instance) client(ctx context.Context, o Options) (*tuf.Client, error) {
-	anchor, err := in.embedded("tuf_root.json")
+	anchor, err := in.embedded(tufRoot)
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -228,10 +226,7 @@ func (s *Stack) startTSA(program string) error {
 	if err != nil {
 		return err
 	}
-	return s.run(&s.TSA, "timestamp-server", port[0], "/ping", program, "serve",
-		"--host", "127.0.0.1", "--port", port[0], "--disable-ntp-monitoring",
-		"--timestamp-signer", "file", "--file-signer-key-path", s.path("tsa.key"), "--file-signer-passwd=",
-		"--certificate-chain-path", s.path("tsa.crt"), "--socket-path", s.path("tsa.sock"))
+	return s.run(&s.TSA, "timestamp-server", port[0], "/ping", program, port[0], s.path("tsa.key"), s.path("tsa.crt"))
 }
 
 func (s *Stack) startRekor(program string) error {
@@ -388,17 +383,13 @@ func (s *Stack) Client() *http.Client {
 }
 
 // LogSize is the number of the log's entries, by its latest checkpoint. An entry is
-// in it at the latest 300 ms after it was sent.
+// in it at the latest 300 ms after it was sent. It is to be had also while the log
+// is down.
 func (s *Stack) LogSize() uint64 {
 	s.t.Helper()
-	answer, err := http.Get("http://" + s.Rekor.address + "/api/v2/checkpoint")
+	text, err := os.ReadFile(s.path("log/checkpoint"))
 	if err != nil {
-		s.t.Fatalf("asking for the checkpoint: %v", err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		s.t.Fatalf("asking for the checkpoint: %s %s %v", answer.Status, text, err)
+		s.t.Fatalf("reading the checkpoint: %v", err)
 	}
 	size, err := checkpointSize(text)
 	if err != nil {
@@ -410,9 +401,6 @@ func (s *Stack) LogSize() uint64 {
 // checkpointSize reads the second line of a checkpoint:
 // https://github.com/C2SP/C2SP/blob/main/tlog-checkpoint.md.
 func checkpointSize(text []byte) (uint64, error) {
-	if json.Valid(text) {
-		return 0, fmt.Errorf("not a checkpoint: %s", text)
-	}
 	lines := bytes.SplitN(text, []byte("\n"), 3)
 	if len(lines) < 3 || string(lines[0]) != logName {
 		return 0, fmt.Errorf("not a checkpoint of %s: %q", logName, text)

@@ -57,9 +57,13 @@ func program(name string) (string, error) {
 	}
 	_, here, _, _ := runtime.Caller(0)
 	pins := filepath.Join(filepath.Dir(here), "../../tools/sigstore", modules[name])
+	sources, err := filepath.Glob(filepath.Join(pins, "*", "main.go"))
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.New()
-	for _, file := range []string{"go.mod", "go.sum"} {
-		text, err := os.ReadFile(filepath.Join(pins, file))
+	for _, file := range append([]string{filepath.Join(pins, "go.mod"), filepath.Join(pins, "go.sum")}, sources...) {
+		text, err := os.ReadFile(file)
 		if err != nil {
 			return "", fmt.Errorf("reading what %s is built from: %w", name, err)
 		}
