@@ -16,6 +16,7 @@ import (
 	"github.com/volant/fledge-action/build/fetch"
 	"github.com/volant/fledge-action/build/image"
 	"github.com/volant/fledge-action/build/layer"
+	"github.com/volant/fledge-action/build/lock"
 	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/outfile"
@@ -27,9 +28,12 @@ type builder struct {
 	root   *os.Root     // the project folder
 	image  *image.Image // nil without one
 	parts  parts
+	pins   *lock.Lock // those of Lock that hold
 	epoch  time.Time
 	path   string // of the artifact, absolute
 	result Result
+
+	unpinned []string // names of package lock
 }
 
 // Build makes the artifact and the manifest. A configuration that cannot be built
@@ -87,6 +91,9 @@ func (b *builder) check() error {
 		return err
 	}
 	if err := checkOutput(b.Output); err != nil {
+		return err
+	}
+	if err := b.checkLock(); err != nil {
 		return err
 	}
 	for _, w := range c.Warnings {
@@ -160,11 +167,11 @@ func (b *builder) openImage(ctx context.Context) error {
 	}
 	b.stage("opening image %s", c.Source.Image)
 	im, err := image.Open(ctx, c.Source.Image, image.Options{
-		Dir: c.Dir, Platform: c.Source.Platform, PlainHTTP: c.Source.PlainHTTP,
+		Dir: c.Dir, Pin: b.pinOfImage(), Platform: c.Source.Platform, PlainHTTP: c.Source.PlainHTTP,
 		Keychain: b.Keychain, Transport: b.Transport, Cache: b.Cache, TempDir: b.TempDir, DockerHost: b.DockerHost, Policy: b.policy(),
 	})
 	b.image = im
-	return err
+	return b.explainPin(lock.ImageName, err)
 }
 
 // policy tells of every failure that is tried again.
@@ -243,7 +250,7 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 		r.Size.Empty = r.Filesystem.Free
 	}
 	r.ManifestPath = b.manifestPath()
-	r.Manifest, r.Epoch, r.Tree = d.Manifest, b.epoch, t
+	r.Manifest, r.Epoch, r.Tree, r.Unpinned = d.Manifest, b.epoch, t, b.unpinned
 	return r, nil
 }
 

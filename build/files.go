@@ -12,6 +12,7 @@ import (
 
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/guest"
+	"github.com/volant/fledge-action/build/lock"
 	"github.com/volant/fledge-action/build/mapping"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/outfile"
@@ -140,7 +141,8 @@ func mappings(c *config.Config) []mapping.Mapping {
 
 // ownOutputs are the paths of the artifact and the manifest below the project
 // folder, and how their names begin before they are complete: a mapped folder must
-// not take in what this build or an earlier one leaves there.
+// not take in what this build or an earlier one leaves there. The same goes for the
+// lock, with which a build makes the same bytes as without.
 func (b *builder) ownOutputs() (names, prefixes []string) {
 	dir := b.Config.Dir
 	if !filepath.IsAbs(dir) {
@@ -153,7 +155,11 @@ func (b *builder) ownOutputs() (names, prefixes []string) {
 		}
 		return []string{filepath.ToSlash(rel)}
 	}
-	for _, path := range []string{b.path, b.manifestPath()} {
+	own := []string{b.path, b.manifestPath()}
+	if file := b.Config.File; file != "" {
+		own = append(own, lock.PathFor(filepath.Join(dir, filepath.Base(file))))
+	}
+	for _, path := range own {
 		names = append(names, below(path)...)
 		prefixes = append(prefixes, below(outfile.TempPrefix(path))...)
 	}

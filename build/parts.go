@@ -1,17 +1,20 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"path"
+	"path/filepath"
 
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/fetch"
 	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/guest/shim"
 	"github.com/volant/fledge-action/build/image"
+	"github.com/volant/fledge-action/build/lock"
 	"github.com/volant/fledge-action/build/mapping"
 	"github.com/volant/fledge-action/build/tree"
 )
@@ -64,10 +67,8 @@ func (b *builder) gatherAgent(ctx context.Context) error {
 	if c.Agent.SourceStrategy != config.AgentNone {
 		b.stage("fetching agent (%s)", c.Agent.SourceStrategy)
 	}
-	b.parts.agent, err = guest.Resolve(ctx, guest.Request{
-		Strategy: guest.Strategy(c.Agent.SourceStrategy), Version: c.Agent.Version, Path: c.Agent.Path, URL: c.Agent.URL,
-		SHA256: c.Agent.Checksum, Arch: arch, BaseURL: c.Agent.BaseURL, Token: b.Token, Root: b.root, Fetch: b.fetcher(),
-	})
+	b.parts.agent, err = guest.Resolve(ctx, b.agentRequest(arch))
+	err = b.explainPin(lock.AgentName, err)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -98,9 +99,8 @@ func (b *builder) gatherBusybox(ctx context.Context) error {
 		return err
 	}
 	b.stage("fetching busybox")
-	b.parts.busybox, err = guest.ResolveBusybox(ctx, guest.BusyboxRequest{
-		URL: s.BusyboxURL, SHA256: s.BusyboxSHA256, Mirrors: s.BusyboxMirrors, Arch: arch, Root: b.root, Fetch: b.fetcher(),
-	})
+	b.parts.busybox, err = guest.ResolveBusybox(ctx, b.busyboxRequest(arch))
+	err = b.explainPin(lock.BusyboxName, err)
 	switch {
 	case err == nil:
 	case ctx.Err() == nil && (errors.Is(err, guest.ErrUnpinned) || s.LocalBusybox()):
@@ -219,11 +219,19 @@ func (b *builder) materials(mapped mapping.Report) []Material {
 		}
 	}
 	if im := b.image; im != nil {
-		add("image", im.Ref, im.Digest) // a Docker archive has none
+		add("image", im.Ref, im.ManifestDigest) // a Docker archive has none
+		if im.Digest != im.ManifestDigest {
+			add("image index", im.Ref, im.Digest)
+		}
 		add("image config", im.Ref, im.ConfigDigest)
+		for _, l := range im.Layers {
+			add("image layer", im.Ref, cmp.Or(l.Digest, l.DiffID))
+		}
 	}
 	p := b.parts
-	add("agent", p.agent.URI, p.agent.Digest)
+	if p.agent.Digest != "" {
+		all = append(all, Material{Name: "agent", URI: p.agent.URI, Digest: p.agent.Digest, Version: p.agent.Version})
+	}
 	add("busybox", p.busybox.URI, p.busybox.Digest)
 	add("init", p.init.URI, p.init.Digest)
 	if p.shim != nil {
@@ -232,6 +240,10 @@ func (b *builder) materials(mapped mapping.Report) []Material {
 	}
 	if len(b.Config.Mappings) > 0 {
 		add("mappings", ".", mapped.Digest)
+	}
+	add("config", filepath.Base(b.Config.File), b.Config.Digest)
+	if b.Template != nil {
+		add("manifest template", filepath.Base(b.Template.File), b.Template.Digest)
 	}
 	return all
 }

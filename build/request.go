@@ -10,6 +10,7 @@ import (
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/ext4"
 	"github.com/volant/fledge-action/build/initramfs"
+	"github.com/volant/fledge-action/build/lock"
 	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/manifest"
@@ -43,6 +44,14 @@ type Request struct {
 	DockerHost string            // for docker-daemon: images
 	TempDir    string            // for spooled archives; "" is the system's
 
+	// Lock says which image, agent and busybox are taken; nil for what their names
+	// stand for at the time. A pin that does not fit Config is not used.
+	Lock *lock.Lock
+	// Locked makes an error of everything that neither Config nor Lock pins.
+	Locked bool
+	// Release warns of the same: what is published should be possible to build again.
+	Release bool
+
 	// AllowUnbootable makes warnings of what keeps the artifact from booting, or its
 	// workload from starting.
 	AllowUnbootable bool
@@ -70,9 +79,14 @@ const (
 
 // Material is something that a build has read: for provenance.
 type Material struct {
-	Name   string `json:"name"` // "image", "image config", "agent", "busybox", "init", "init shim" or "mappings"
-	URI    string `json:"uri"`
-	Digest string `json:"digest"`
+	// Name is one of "image" (the platform's image manifest), "image index",
+	// "image config", "image layer" (one each, the bottom one first), "agent",
+	// "busybox", "init", "init shim", "mappings", "config" (the fledge.toml) and
+	// "manifest template", in this order.
+	Name    string `json:"name"`
+	URI     string `json:"uri"`
+	Digest  string `json:"digest"`
+	Version string `json:"version,omitempty"` // of an agent from a release: its tag
 }
 
 // Artifact is what a build has made.
@@ -94,5 +108,6 @@ type Result struct {
 	Archive      *initramfs.Stats // of an initramfs, else nil
 	Size         *size.Report     // where the artifact's bytes are
 	Warnings     []string
+	Unpinned     []string   // what neither fledge.toml nor the lock pins: names of package lock
 	Tree         *tree.Tree // contents can be opened until the artifact is replaced
 }

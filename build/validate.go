@@ -28,6 +28,9 @@ func Validate(ctx context.Context, r Request) ([]string, error) {
 	if err := checkReference(r.Config); err != nil {
 		return warnings, err
 	}
+	if err := b.checkLock(); err != nil {
+		return warnings, err
+	}
 	root, err := os.OpenRoot(r.Config.Dir)
 	if err != nil {
 		return warnings, fmt.Errorf("opening the project folder: %w", err)

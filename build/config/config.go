@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -57,9 +58,10 @@ type Config struct {
 
 	File     string `toml:"-"` // name of the file, for messages
 	Dir      string `toml:"-"` // its folder: paths in it are relative to this
+	Digest   string `toml:"-"` // "sha256:" and hex, of the file's bytes
 	Warnings Errors `toml:"-"` // what is allowed and probably not meant
 
-	places map[string]Position // every key of the file; tables at their header
+	places Places
 }
 
 // Plugin names the plugin.
@@ -136,16 +138,16 @@ func Load(path string) (*Config, error) {
 	if info.IsDir() {
 		path = filepath.Join(path, FileName)
 	}
-	text, err := readFile(path)
+	text, err := ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
 	return Parse(path, text)
 }
 
-// readFile reads a regular file, but no more of it than shows that it is too
-// large.
-func readFile(path string) ([]byte, error) {
+// ReadFile reads a regular file, but no more of it than shows that it is larger
+// than [MaxSize].
+func ReadFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -168,7 +170,7 @@ func Parse(file string, text []byte) (*Config, error) {
 	if bad != nil {
 		return nil, Errors{bad}
 	}
-	c := &Config{File: file, Dir: filepath.Dir(file)}
+	c := &Config{File: file, Dir: filepath.Dir(file), Digest: digest(text)}
 	d := decode(doc, c)
 	c.places = d.places
 	errs := append(d.errs, c.check(d.errs)...)
@@ -178,6 +180,8 @@ func Parse(file string, text []byte) (*Config, error) {
 	c.Warnings = c.Warnings.sorted()
 	return c, nil
 }
+
+func digest(text []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(text)) }
 
 // IsSet reports whether the file itself gives the key, which tells a default
 // from the same value written down.
@@ -189,12 +193,7 @@ func (c *Config) IsSet(key string) bool {
 // Place is where the file gives key, or the nearest table around it; the
 // beginning of the file when it has neither.
 func (c *Config) Place(key string) Position {
-	for path := manifest.SplitKey(key); len(path) > 0; path = path[:len(path)-1] {
-		if p, ok := c.places[manifest.JoinKey(path...)]; ok {
-			return p
-		}
-	}
-	return Position{Line: 1, Column: 1}
+	return c.places.Of(key)
 }
 
 // Errorf makes an *Error at the place of key, for what is found later.

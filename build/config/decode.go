@@ -26,8 +26,9 @@ func fields(t reflect.Type) []field {
 		f := t.Field(i)
 		name, ok := f.Tag.Lookup("toml")
 		if !ok {
-			name, _, _ = strings.Cut(f.Tag.Get("json"), ",")
+			name = f.Tag.Get("json")
 		}
+		name, _, _ = strings.Cut(name, ",")
 		if f.IsExported() && name != "" && name != "-" {
 			all = append(all, field{name: name, tag: f.Tag, typ: f.Type, pos: i})
 		}
@@ -43,19 +44,49 @@ type custom interface {
 // A decoder fills a struct from a document and gathers every problem on the way.
 type decoder struct {
 	doc    *document
-	root   reflect.Type        // what the document is decoded into
-	known  []string            // its keys, for suggestions
-	places map[string]Position // of every known key that the document has
+	root   reflect.Type // what the document is decoded into
+	known  []string     // its keys, for suggestions
+	places Places       // of every known key that the document has
 	errs   Errors
 }
 
 // decode fills the struct that v points to, defaults first.
 func decode(doc *document, v any) *decoder {
 	target := reflect.ValueOf(v).Elem()
-	d := &decoder{doc: doc, root: target.Type(), known: knownKeys(target.Type()), places: map[string]Position{}}
+	d := &decoder{doc: doc, root: target.Type(), known: knownKeys(target.Type()), places: Places{}}
 	setDefaults(target)
 	d.table(target, doc.root, doc.values, nil)
 	return d
+}
+
+// Decode reads a TOML text into the struct that v points to, as strictly as [Parse]
+// reads a fledge.toml: the struct's tags say which keys there are, an unknown key
+// is an error, and every error has its place. What was right is in v even when
+// something else was not. The error is [Errors].
+func Decode(file string, text []byte, v any) (Places, error) {
+	doc, bad := read(file, text)
+	if bad != nil {
+		return nil, Errors{bad}
+	}
+	d := decode(doc, v)
+	if len(d.errs) > 0 {
+		return d.places, d.errs.sorted()
+	}
+	return d.places, nil
+}
+
+// Places are where a file gives its keys; tables at their header.
+type Places map[string]Position
+
+// Of is where the file gives key, or the nearest table around it; the beginning
+// of the file when it has neither.
+func (p Places) Of(key string) Position {
+	for path := manifest.SplitKey(key); len(path) > 0; path = path[:len(path)-1] {
+		if at, ok := p[manifest.JoinKey(path...)]; ok {
+			return at
+		}
+	}
+	return Position{Line: 1, Column: 1}
 }
 
 func (d *decoder) fail(offset int, path []string, format string, args ...any) {

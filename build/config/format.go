@@ -25,13 +25,16 @@ var formats = map[string]format{
 	"absolute":     newFormat(`^/`, "an absolute path"),
 	"api-url":      newFormat(`^(https://[^/?#\s]+|http://(localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?)(/[^?#\s]*)?$`, "an https URL, or http on loopback"),
 	"artifact-url": newFormat(`^(https?://[^/?#\s]+\S*|/.*)$`, "an https URL or an absolute path on the Volant host"),
+	"digest":       newFormat(`^sha256:[0-9a-f]{64}$`, "sha256: and 64 hex digits in lower case"),
 	"file-url":     newFormat(`^((https?|file)://\S+|[^:]+)$`, "an http, https or file URL, or a path"),
+	"hex-sha256":   newFormat(`^[0-9a-f]{64}$`, "the 64 hex digits of a sha256 in lower case"),
 	"http-method":  newFormat(`^[A-Z]+$`, "an HTTP method in capitals, such as POST"),
 	"http-url":     newFormat(`^https?://[^/?#\s]+\S*$`, "an http or https URL"),
 	"image":        newFormat(`^\S+$`, "an image reference without spaces"),
 	"name":         newFormat(`^[A-Za-z0-9][A-Za-z0-9._~-]*$`, "letters, digits, '.', '_', '-' and '~', a letter or digit first"),
 	"platform":     newFormat(`^linux/[a-z0-9_]+(/[a-z0-9._]+)?$`, "linux/ARCH, such as linux/amd64"),
 	"sha256":       newFormat(`^(sha256:)?[0-9A-Fa-f]{64}$`, "the 64 hex digits of a sha256, with or without \"sha256:\" before them"),
+	"tag":          newFormat(`^[^\s:?*~^\\]+$`, "the tag of a release"),
 	"version":      newFormat(`^[^\s/]+$`, "a version without spaces and slashes"),
 }
 

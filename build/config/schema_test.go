@@ -161,13 +161,16 @@ func TestFormats(t *testing.T) {
 		"absolute":     {[]string{"/", "/a b"}, []string{"a", "./a", " /a"}},
 		"api-url":      {[]string{"https://api.github.com", "https://ghe.example/api/v3", "http://localhost:8080/x", "http://127.0.0.1", "http://127.1.2.3:1/", "http://[::1]:80"}, []string{"http://example.com", "http://localhost.evil.example", "http://127.0.0.1.evil.example", "https://", "https:///x", "ftp://x", "https://h/?q", "http://127.0.0.1@evil.example/"}},
 		"artifact-url": {[]string{"https://h/x", "http://10.0.0.1:8080/x", "/srv/a b.img"}, []string{"file:///x", "x.img", "./x", "https://", "oci://h/x", "https://h/a b"}},
+		"digest":       {[]string{checksum}, []string{checksum[7:], strings.ToUpper(checksum), checksum + "0", checksum + "\n", "sha512:" + checksum[7:]}},
 		"file-url":     {[]string{"https://h/x", "http://h/x", "file:///x", "tools/busybox", "/opt/busybox", "a b"}, []string{"ftp://h/x", "https://", "c:/x", "https://h/a b"}},
+		"hex-sha256":   {[]string{checksum[7:]}, []string{checksum, checksum[8:], checksum[7:] + "0", strings.Repeat("A", 64)}},
 		"http-method":  {[]string{"GET", "PURGE"}, []string{"get", "GET ", "G-T"}},
 		"http-url":     {[]string{"http://127.0.0.1:80", "https://h"}, []string{"127.0.0.1:80", "http://", "http:///x", "http://a b"}},
 		"image":        {[]string{"nginx", "docker://h:5000/a/b:c@sha256:d", "oci:dir:tag"}, []string{"a b", "a\n"}},
 		"name":         {[]string{"a", "A1", "a.b-c_d~e"}, []string{"-a", ".a", "a b", "a/b", "é", "a\n"}},
 		"platform":     {[]string{"linux/amd64", "linux/arm64/v8"}, []string{"linux", "windows/amd64", "linux/AMD64", "linux/amd64/"}},
 		"sha256":       {[]string{checksum, checksum[7:], strings.ToUpper(checksum[7:])}, []string{"SHA256:" + checksum[7:], checksum + "0", checksum[:70], "sha512:" + checksum[7:]}},
+		"tag":          {[]string{"v1.0", "kestrel/v1", "latest"}, []string{"", "a b", "a:b", "a\n", "a~1", `a\b`}},
 		"version":      {[]string{"1.0", "latest", "v1+x"}, []string{"1 0", "a/b", "1\n"}},
 	}
 	if len(tests) != len(formats) {

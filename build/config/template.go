@@ -26,16 +26,17 @@ type Template struct {
 	File     string
 	Manifest *manifest.Manifest // zero values say nothing
 	Ports    []int              // TCP ports of network.expose, in ascending order
+	Digest   string             // "sha256:" and hex, of the file's bytes
 	Warnings Errors
 
-	places map[string]Position // of the keys
-	legacy bool                // the keys are those of manifest.toml
+	places Places // of the keys
+	legacy bool   // the keys are those of manifest.toml
 }
 
 // LoadTemplate reads a manifest.toml, or a manifest in JSON when the name ends in
 // ".json". The returned error is [Errors] when the file could be read.
 func LoadTemplate(path string) (*Template, error) {
-	text, err := readFile(path)
+	text, err := ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest template: %w", err)
 	}
@@ -54,10 +55,16 @@ func FindTemplate(dir string) (*Template, error) {
 
 // ParseTemplate reads a template from text; see [LoadTemplate].
 func ParseTemplate(file string, text []byte) (*Template, error) {
+	parse := parseTOMLTemplate
 	if strings.EqualFold(filepath.Ext(file), ".json") {
-		return parseJSONTemplate(file, text)
+		parse = parseJSONTemplate
 	}
-	return parseTOMLTemplate(file, text)
+	t, err := parse(file, text)
+	if err != nil {
+		return nil, err
+	}
+	t.Digest = digest(text)
+	return t, nil
 }
 
 func parseJSONTemplate(file string, text []byte) (*Template, error) {
@@ -66,7 +73,7 @@ func parseJSONTemplate(file string, text []byte) (*Template, error) {
 	if err != nil {
 		return nil, decodeErrors(file, err)
 	}
-	t := &Template{File: file, Manifest: m, places: map[string]Position{}}
+	t := &Template{File: file, Manifest: m, places: Places{}}
 	for key, p := range manifest.Places(text) {
 		t.places[key] = Position(p)
 	}

@@ -37,6 +37,7 @@ type Request struct {
 	Path     string   // Local: relative to Root
 	URL      string   // HTTP
 	SHA256   string   // 64 hex digits, with or without "sha256:"; HTTP needs it, for the others it is one check more
+	Pinned   string   // what says SHA256, for messages; "" means "[agent] checksum"
 
 	Arch    string        // of the platform, in Go's and OCI's words: "amd64", "arm64"
 	BaseURL string        // of the GitHub API; "" means https://api.github.com
@@ -94,7 +95,7 @@ func resolveLocal(ctx context.Context, r Request) (Agent, error) {
 		return Agent{}, err
 	}
 	if pin := pinned(r); pin != "" && "sha256:"+pin != f.Digest {
-		return Agent{}, fmt.Errorf("checking %q: [agent] checksum is %s but the file has %s", r.Path, pin, strings.TrimPrefix(f.Digest, "sha256:"))
+		return Agent{}, fmt.Errorf("checking %q: %w: %s is %s but the file has %s", r.Path, ErrChanged, r.pinnedBy(), pin, strings.TrimPrefix(f.Digest, "sha256:"))
 	}
 	return Agent{Digest: f.Digest, URI: f.URI, Content: f.Content}, nil
 }
@@ -123,6 +124,14 @@ func readProject(ctx context.Context, root *os.Root, path string, most int64) (F
 	}
 	return File{Digest: fmt.Sprintf("sha256:%x", sum), URI: uriOf(name), Content: file.Pinned(sum)}, nil
 }
+
+// Errors that callers tell apart.
+var (
+	ErrChanged = errors.New("not what is expected") // the bytes have another sha256 than they must have
+	ErrNoTag   = errors.New("no such tag")
+)
+
+func (r Request) pinnedBy() string { return cmp.Or(r.Pinned, "[agent] checksum") }
 
 // pinned is the checksum that the user gave, as lower-case hex.
 func pinned(r Request) string {

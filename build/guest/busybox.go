@@ -34,6 +34,7 @@ const MaxBusybox = 16 << 20
 type BusyboxRequest struct {
 	URL     string   // http, https or file URL, or a path; "" is the pinned one
 	SHA256  string   // 64 hex digits, with or without "sha256:"; every URL but the pinned one needs it
+	Pinned  string   // what says SHA256, for messages; "" means "busybox_sha256 in [source]"
 	Mirrors []string // further places of the same file, tried in this order
 	Arch    string   // of the platform: "amd64", "arm64"
 
@@ -144,7 +145,7 @@ func (r BusyboxRequest) download(ctx context.Context, place string) (tree.Bytes,
 	}
 	content, err := r.Fetch.File(ctx, fetch.Request{URL: place, SHA256: r.SHA256, Max: MaxBusybox})
 	if err != nil {
-		return nil, fmt.Errorf("%w (busybox_sha256 in [source] is %s)", err, r.sum())
+		return nil, fmt.Errorf("%w (%s is %s)", err, cmp.Or(r.Pinned, "busybox_sha256 in [source]"), r.sum())
 	}
 	f, err := content.Open()
 	if err != nil {

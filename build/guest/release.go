@@ -119,7 +119,7 @@ func download(ctx context.Context, r Request, pick func(release) (asset, error),
 		return Asset{}, fmt.Errorf("reading release %q: %w", rel.Tag, err)
 	}
 	if pin := pinned(r); pin != "" && pin != sum {
-		return Asset{}, fmt.Errorf("checking %s of release %q: [agent] checksum is %s but the release has %s", a.Name, rel.Tag, pin, sum)
+		return Asset{}, fmt.Errorf("checking %s of release %q: %w: %s is %s but the release has %s", a.Name, rel.Tag, ErrChanged, r.pinnedBy(), pin, sum)
 	}
 	content, err := g.fetch.File(ctx, fetch.Request{
 		URL: g.assetURL(a), SHA256: sum, Max: limit, Accept: acceptBytes, Token: g.token, TokenHost: g.host,
@@ -155,7 +155,7 @@ func (g *github) release(ctx context.Context, version string) (release, error) {
 		}
 		return rel, nil
 	}
-	return release{}, fmt.Errorf("looking for release %q: %s has no such tag%s", version, repository, g.someTags(ctx))
+	return release{}, fmt.Errorf("looking for release %q: %s has %w%s", version, repository, ErrNoTag, g.someTags(ctx))
 }
 
 // otherTag is a tag with its "v" put on or taken off.

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ var (
 	ErrNotFound     = errors.New("image not found")
 	ErrUnauthorized = errors.New("not authorized")
 	ErrPlatform     = errors.New("no image for the platform")
+	ErrPin          = errors.New("not the image that is pinned")
 )
 
 // Options says how images are opened. The zero value opens linux/amd64 images,
@@ -35,6 +37,8 @@ var (
 type Options struct {
 	// Dir is what relative paths in references are relative to.
 	Dir string
+	// Pin is what the reference has to stand for.
+	Pin Pin
 	// Platform is os/architecture[/variant]; "" is DefaultPlatform.
 	Platform string
 	// Keychain finds credentials for registries; nil asks anonymously.
@@ -57,6 +61,28 @@ type Options struct {
 	// Prefetch is how many blobs are downloaded ahead at once; 0 means 3, less
 	// than 0 none.
 	Prefetch int
+}
+
+// A Pin is what a reference stood for at another time. Its zero value is none.
+type Pin struct {
+	// Digest is the index's or image manifest's. The image is opened by it, whatever
+	// a tag in the reference stands for by now. Images of docker save have none.
+	Digest string
+	// Manifest and Config are the digests of the platform's image manifest and of
+	// its config. The image must have them; "" leaves it open.
+	Manifest, Config string
+}
+
+// check fails with ErrPin for an image that is not the pinned one.
+func (p Pin) check(im *Image) error {
+	for _, d := range []struct{ what, want, have string }{
+		{"manifest", p.Manifest, im.ManifestDigest}, {"config", p.Config, im.ConfigDigest},
+	} {
+		if d.want != "" && d.want != d.have {
+			return fmt.Errorf("%w: its %s is %s, and %s is pinned", ErrPin, d.what, cmp.Or(d.have, "without a digest"), d.want)
+		}
+	}
+	return nil
 }
 
 // An Image is one platform's image: what the config says and the layers.
@@ -142,7 +168,16 @@ func Open(ctx context.Context, ref string, o Options) (*Image, error) {
 	if o.MaxLayerBytes == 0 {
 		o.MaxLayerBytes = DefaultMaxLayerBytes
 	}
-	im, err := open(ctx, r, want, o)
+	at, err := r.at(o.Pin.Digest)
+	if err != nil {
+		return nil, err
+	}
+	im, err := open(ctx, at, want, o)
+	if err == nil {
+		if err = o.Pin.check(im); err != nil {
+			err = errors.Join(err, im.Close())
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening image %q: %w", r, err)
 	}

@@ -46,6 +46,27 @@ type Reference struct {
 // String returns the reference as it was written, without "docker://".
 func (r Reference) String() string { return r.text }
 
+// Pinned tells whether the reference names its image by digest.
+func (r Reference) Pinned() bool {
+	return r.digest != "" || r.Kind == DockerDaemon && strings.HasPrefix(r.selector, "sha256:")
+}
+
+// at is the reference to the same place by digest. It stays as it is for "" and for
+// kinds that keep no manifests.
+func (r Reference) at(digest string) (Reference, error) {
+	if digest == "" || r.Kind == DockerArchive || r.Kind == DockerDaemon {
+		return r, nil
+	}
+	if _, err := cache.Hex(digest); err != nil {
+		return r, fmt.Errorf("opening image %q by digest %q: %w", r, digest, err)
+	}
+	r.digest = digest
+	if r.remote != nil {
+		r.remote = r.remote.Context().Digest(digest)
+	}
+	return r, nil
+}
+
 // Parse reads a reference.
 func Parse(ref string) (Reference, error) {
 	r, err := parse(ref)

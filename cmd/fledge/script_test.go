@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/volant/fledge-action/internal/elftest"
+	"github.com/volant/fledge-action/internal/ghtest"
 	"github.com/volant/fledge-action/internal/newctest"
 	"github.com/volant/fledge-action/internal/ocitest"
 	"github.com/volant/fledge-action/internal/qemutest"
@@ -35,7 +36,10 @@ func TestMain(m *testing.M) {
 // TestScript runs testdata/script. Beside testscript's own commands there are
 //
 //	image DIR [plain]      an OCI layout of a small nginx; plain has no ENTRYPOINT, PORT or USER
-//	registry               a loopback registry with nginx:1.27, its address in $REGISTRY
+//	registry               a loopback registry with nginx:1.27, its address in $REGISTRY; the next time
+//	                       another image gets the tag
+//	github TAG...          a loopback GitHub API with releases of Volant, its address in $GITHUB; the next
+//	                       time further releases
 //	plugin DIR             an initramfs web.cpio.gz with its manifest.json, and a file vmlinuz that
 //	                       is taken for a kernel
 //	busybox FILE           one with a busybox's list of applets, its sum in $BUSYBOX_SHA256
@@ -55,7 +59,7 @@ func TestMain(m *testing.M) {
 //	sums FILE ARTIFACT...  a SHA256SUMS
 //	flip FILE TEXT         changes a letter in the JSON string that follows a text
 //	web DIR                a web server of a folder, its address in $WEB
-//	github DIR [FILE BUNDLE]...  GitHub's API with a folder as release v1 of o/r and with attestations
+//	publish DIR [FILE BUNDLE]...  GitHub's API with a folder as release v1 of o/r and with attestations
 //	                       of files, its address in $GITHUB_API, for the token "good"
 //
 // qemu-system-x86_64 is the stand-in of package qemutest, $FLEDGE the path of fledge,
@@ -67,8 +71,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
-			env.Values["t"] = t
-			env.Values["sigstore"] = new(sigstores)
+			env.Values["t"], env.Values["servers"], env.Values["sigstore"] = t, &servers{}, new(sigstores)
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NEWLINE", "\n")
 			fledge, err := tool.Look("fledge", env.Getenv("PATH"))
@@ -78,6 +81,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image":    scriptImage,
 			"registry": scriptRegistry,
+			"github":   scriptGitHub,
 			"plugin":   func(ts *testscript.TestScript, _ bool, args []string) { makePlugin(scriptT(ts), ts.MkAbs(args[0])) },
 			"code":     scriptCode,
 			"newc":     scriptNewc,
@@ -91,7 +95,7 @@ func TestScript(t *testing.T) {
 			"sums":     scriptSums,
 			"flip":     scriptFlip,
 			"web":      scriptWeb,
-			"github":   scriptGitHub,
+			"publish":  scriptRelease,
 			"same":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
 			"differ":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
 		},
@@ -149,9 +153,36 @@ func scriptImage(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func scriptRegistry(ts *testscript.TestScript, _ bool, _ []string) {
-	r := ocitest.NewRegistry(scriptT(ts))
-	r.Push(scriptT(ts), "library/nginx:1.27", nginx(scriptT(ts), false, resolv))
-	ts.Setenv("REGISTRY", r.Host)
+	s := ts.Value("servers").(*servers)
+	more := []ocitest.Entry{resolv}
+	if s.registry == nil {
+		s.registry = ocitest.NewRegistry(scriptT(ts))
+		ts.Setenv("REGISTRY", s.registry.Host)
+	} else {
+		more = append(more, ocitest.File("etc/moved", "the tag has moved\n"))
+	}
+	s.registry.Push(scriptT(ts), "library/nginx:1.27", nginx(scriptT(ts), false, more...))
+}
+
+// servers are those of one script.
+type servers struct {
+	registry *ocitest.Registry
+	github   *ghtest.Server
+}
+
+func scriptGitHub(ts *testscript.TestScript, _ bool, tags []string) {
+	s := ts.Value("servers").(*servers)
+	if s.github == nil {
+		s.github = ghtest.New(scriptT(ts), "volantvm/volant")
+		ts.Setenv("GITHUB", s.github.URL)
+	}
+	for _, tag := range tags {
+		agent := append(executable(), tag...)
+		s.github.Add(ghtest.Release{Tag: tag, Assets: []ghtest.Asset{
+			{Name: "kestrel", Content: agent},
+			{Name: "checksums.txt", Content: fmt.Appendf(nil, "%x  kestrel\n", sha256.Sum256(agent))},
+		}})
+	}
 }
 
 func scriptELF(ts *testscript.TestScript, _ bool, args []string) {

@@ -120,7 +120,7 @@ func scriptManifest(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
 }
 
-// scriptWeb serves a folder at $WEB, and scriptGitHub one as a release of o/r at
+// scriptWeb serves a folder at $WEB, and scriptRelease one as a release of o/r at
 // $GITHUB_API.
 func scriptWeb(ts *testscript.TestScript, _ bool, args []string) {
 	srv := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
@@ -128,7 +128,7 @@ func scriptWeb(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("WEB", srv.URL)
 }
 
-func scriptGitHub(ts *testscript.TestScript, _ bool, args []string) {
+func scriptRelease(ts *testscript.TestScript, _ bool, args []string) {
 	t := scriptT(ts)
 	s := ghtest.New(t, "o/r")
 	s.SetToken("good")

@@ -16,6 +16,7 @@ import (
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/lock"
 	buildsize "github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/manifest"
 )
@@ -23,6 +24,7 @@ import (
 type buildFlags struct {
 	config, manifest, output, url, cacheDir string
 	verbose, quiet, json, unbootable        bool
+	locked                                  bool
 }
 
 func (p *Program) buildCommand() *cobra.Command {
@@ -33,6 +35,7 @@ func (p *Program) buildCommand() *cobra.Command {
 		Long: `Build the plugin that fledge.toml describes: the artifact and manifest.json beside it.
 
 Both appear whole or not at all, and replace those of an earlier build. Their paths are printed on standard output.
+What fledge.lock pins is taken as it is pinned, see 'fledge lock'.
 
 Environment:
   SOURCE_DATE_EPOCH  seconds since 1970: the time of what has none (default: the image's creation)
@@ -41,7 +44,8 @@ Environment:
   DOCKER_HOST        the Docker daemon's socket, for docker-daemon: images
   XDG_CACHE_HOME     where the cache is kept, in fledge/ (default ~/.cache)
   TMPDIR             where archives are unpacked, and downloads kept without a cache (default /tmp)
-  HTTPS_PROXY, NO_PROXY  the proxy for what is fetched, and the hosts that need none`,
+  HTTPS_PROXY, NO_PROXY  the proxy for what is fetched, and the hosts that need none
+  CI, GITHUB_REF_TYPE  with CI=true and "tag" this is a release: it warns of inputs that nothing pins`,
 		Example: `  fledge build
   fledge build -o dist/web.img --config web/fledge.toml
   SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) fledge build --json`,
@@ -51,7 +55,8 @@ Environment:
 	p.configFlags(cmd, &f)
 	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
 	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path (default [plugin] url, else the artifact's path)")
-	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps downloads, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
+	p.cacheFlag(cmd, &f)
+	flags.BoolVar(&f.locked, "locked", false, "fail when an input is pinned neither by fledge.lock nor by fledge.toml itself")
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step, and where the artifact's bytes are")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show warnings and errors only")
@@ -59,10 +64,18 @@ Environment:
 	return cmd
 }
 
+func (p *Program) cacheFlag(cmd *cobra.Command, f *buildFlags) {
+	cmd.Flags().StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps downloads, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
+}
+
 // configFlags adds what build and validate share.
 func (p *Program) configFlags(cmd *cobra.Command, f *buildFlags) {
-	cmd.Flags().StringVar(&f.config, "config", config.FileName, "configuration `file`")
+	p.configFlag(cmd, f)
 	cmd.Flags().StringVar(&f.manifest, "manifest", "", "`file` with manifest fields that fledge.toml does not give, JSON if its name ends in .json, else TOML (default manifest.toml beside fledge.toml, if there)")
+}
+
+func (p *Program) configFlag(cmd *cobra.Command, f *buildFlags) {
+	cmd.Flags().StringVar(&f.config, "config", config.FileName, "configuration `file`")
 }
 
 func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
@@ -73,23 +86,20 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	if err != nil {
 		return err
 	}
+	pins, err := lock.Load(lock.PathFor(cfg.File))
+	if err != nil {
+		return usage(err)
+	}
 	epoch, err := p.epoch()
 	if err != nil {
 		return err
 	}
 	report := p.reporter(f.verbose, f.quiet)
-	store := cache.New(cache.Options{
-		Dir: p.cacheDir(f.cacheDir),
-		Warn: func(err error) {
-			report.event(build.Event{Kind: build.Warning, Message: "not caching downloads: " + err.Error()})
-		},
-	})
-	defer store.Close()
-	result, err := build.Build(cmd.Context(), build.Request{
-		Config: cfg, Template: template, Output: f.output, WorkDir: p.WorkDir, URL: f.url, Epoch: epoch,
-		Cache: store, Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"),
-		AllowUnbootable: f.unbootable, Report: report.event,
-	})
+	r := p.request(cfg, f, report)
+	defer r.Cache.Close()
+	r.Template, r.Output, r.URL, r.Epoch = template, f.output, f.url, epoch
+	r.Lock, r.Locked, r.Release, r.AllowUnbootable = pins, f.locked, p.isRelease(), f.unbootable
+	result, err := build.Build(cmd.Context(), r)
 	report.end(err == nil)
 	if err != nil {
 		return err
@@ -107,17 +117,31 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	return printed(err)
 }
 
+// request is what everything that fetches needs. Its cache is the caller's to close.
+func (p *Program) request(cfg *config.Config, f buildFlags, report *reporter) build.Request {
+	return build.Request{
+		Config: cfg, WorkDir: p.WorkDir,
+		Cache: cache.New(cache.Options{
+			Dir: p.cacheDir(f.cacheDir),
+			Warn: func(err error) {
+				report.event(build.Event{Kind: build.Warning, Message: "not caching downloads: " + err.Error()})
+			},
+		}),
+		Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"), Report: report.event,
+	}
+}
+
+// isRelease tells whether what is built is going to be published: continuous
+// integration runs for a tag.
+func (p *Program) isRelease() bool {
+	return p.Getenv("CI") == "true" && p.Getenv("GITHUB_REF_TYPE") == "tag"
+}
+
 // load reads fledge.toml and what stands beside it.
 func (p *Program) load(f buildFlags) (*config.Config, *config.Template, error) {
-	if f.config == "" {
-		return nil, nil, usageError{errors.New("--config names no file")}
-	}
-	cfg, err := config.Load(f.config)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, usageError{fmt.Errorf("%s: no such file; name the configuration with --config, or see docs/fledge-toml.md for how to write one", f.config)}
-	}
+	cfg, err := p.loadConfig(f.config)
 	if err != nil {
-		return nil, nil, usage(err)
+		return nil, nil, err
 	}
 	var template *config.Template
 	if f.manifest != "" {
@@ -131,10 +155,24 @@ func (p *Program) load(f buildFlags) (*config.Config, *config.Template, error) {
 	return cfg, template, nil
 }
 
+// loadConfig reads fledge.toml.
+func (p *Program) loadConfig(path string) (*config.Config, error) {
+	if path == "" {
+		return nil, usageError{errors.New("--config names no file")}
+	}
+	cfg, err := config.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usageError{fmt.Errorf("%s: no such file; name the configuration with --config, or see docs/fledge-toml.md for how to write one", path)}
+	}
+	if err != nil {
+		return nil, usage(err)
+	}
+	return cfg, nil
+}
+
 // usage marks an error as the user's, unless it tells its place by itself.
 func usage(err error) error {
-	var wrong config.Errors
-	if errors.As(err, &wrong) {
+	if errors.As(err, new(config.Errors)) || errors.As(err, new(*config.Error)) {
 		return err
 	}
 	return usageError{err}
@@ -196,6 +234,7 @@ type output struct {
 	Filesystem *filesystemOutput `json:"filesystem,omitempty"` // of an ext4 image
 	Archive    *archiveOutput    `json:"archive,omitempty"`    // of an initramfs
 	Size       *buildsize.Report `json:"size"`
+	Unpinned   []string          `json:"unpinned"`
 	Warnings   []string          `json:"warnings"`
 }
 
@@ -226,6 +265,7 @@ func (p *Program) printJSON(r *build.Result) error {
 		Epoch:     r.Epoch.Unix(),
 		Materials: r.Materials,
 		Size:      r.Size,
+		Unpinned:  append([]string{}, r.Unpinned...),
 		Warnings:  append([]string{}, r.Warnings...),
 	}
 	if st := r.Filesystem; st != nil {

@@ -32,11 +32,13 @@ PASS and milliseconds.
 | ` + "`artifact`" + ` | ` + "`path`, `format` (\"ext4\"), `size` in bytes, `digest`" + ` |
 | ` + "`manifest`" + ` | ` + "`path`, `content`" + ` |
 | ` + "`epoch`" + ` | seconds since 1970, see [reproducibility](reproducibility.md) |
-| ` + "`materials`" + ` | what was read: ` + "`name`, `uri`, `digest`" + ` of image (index or manifest; what to write behind ` + "`@`" + `), image config, agent, mappings |
+| ` + "`materials`" + ` | what was read: ` + "`name`, `uri`, `digest`" + ` of image (the platform's manifest), image index, image config, each image layer, agent (with its release's ` + "`version`" + `), busybox, init, init shim, mappings, config (fledge.toml), manifest template |
+| ` + "`unpinned`" + ` | which of image, agent and busybox neither fledge.toml nor [fledge.lock](lock.md) pins |
 | ` + "`filesystem`" + ` | ` + "`free` and `journal` in bytes, `inodes`, `free_inodes`" + ` |
 | ` + "`size`" + ` | in bytes: ` + "`artifact`, `download`" + ` (fetched at each start of a VM), ` + "`empty`" + ` (free space), ` + "`content`" + ` (all files), ` + "`strippable`" + `; numbers of ` + "`files`" + ` and ` + "`entries`" + `; ` + "`directories`, `largest`" + ` files, ` + "`unstripped`" + ` programs and libraries with what strip ` + "`saves`" + `, ten each at most, and ` + "`unstripped_not_named`" + `; see [preflight](preflight.md#where-the-bytes-are) |
 | ` + "`warnings`" + ` | list of messages |
 
+` + "`fledge lock --json`" + ` prints ` + "`path`, `lock`" + ` (the file's content) and ` + "`changes`: `name`, `old`, `new`" + `.
 ` + "`fledge validate --json`" + ` prints ` + "`config`" + `, the file's name, ` + "`strategy`" + ` and ` + "`warnings`" + `. These keys stay; others may come.
 What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print is in [inspect](inspect.md).
 
@@ -57,6 +59,7 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 |---|---|
 | 0 | done; ` + "`fledge diff`" + `: the artifacts are the same bytes |
 | 1 | the build failed; nothing was written, unless only printing the result failed |
+| | ` + "`fledge lock`" + `: something cannot be pinned, or with ` + "`--check`" + ` the lock is not up to date |
 | | ` + "`fledge boot`" + `: the plugin did not boot, or there is nothing to boot it with |
 | | ` + "`fledge inspect`" + `: the artifact cannot be read, is malformed, does not have the path, or ` + "`--check`" + ` found problems |
 | | ` + "`fledge diff`" + `: the artifacts differ |
@@ -97,7 +100,7 @@ func describe(b *strings.Builder, c *cobra.Command) {
 		if f.Shorthand != "" {
 			name = "`-" + f.Shorthand + "`, " + name
 		}
-		if f.DefValue != "" && f.DefValue != "false" {
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
 			usage += " (default " + f.DefValue + ")"
 		}
 		fmt.Fprintf(b, "| %s | %s |\n", name, usage)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/lock"
 )
 
 func (p *Program) validateCommand() *cobra.Command {
@@ -15,7 +16,7 @@ func (p *Program) validateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate",
 		Short: "Check fledge.toml and the files beside it",
-		Long: `Check fledge.toml, manifest.toml or a JSON template, and that what they map exists.
+		Long: `Check fledge.toml, manifest.toml or a JSON template, fledge.lock, and that what they map exists.
 
 Nothing is fetched or written, so what depends on the image is left to
 'fledge build'. Problems are printed on standard error, all of them, each with its place.`,
@@ -26,7 +27,11 @@ Nothing is fetched or written, so what depends on the image is left to
 			if err != nil {
 				return err
 			}
-			warnings, err := build.Validate(cmd.Context(), build.Request{Config: cfg, Template: template, WorkDir: p.WorkDir})
+			pins, err := lock.Load(lock.PathFor(cfg.File))
+			if err != nil {
+				return usage(err)
+			}
+			warnings, err := build.Validate(cmd.Context(), build.Request{Config: cfg, Template: template, WorkDir: p.WorkDir, Lock: pins})
 			for _, w := range warnings {
 				fmt.Fprintf(p.Stderr, "warning: %s\n", printable(w))
 			}

@@ -145,8 +145,12 @@ func TestCompanionsAreComparedWithTheArtifact(t *testing.T) {
 		note  string
 	}{
 		{"alone", nil, nil, "", "web.img artifact", ""},
-		{"all", map[string]string{"manifest.json": good, "web.spdx.json": "{}", "web.cdx.json": "{ }", "web.build.json": "x", "SHA256SUMS": sum(web) + "  web.img\n"},
-			[]string{"manifest.json", "web.spdx.json", "web.cdx.json", "web.build.json", "SHA256SUMS"}, "", "web.img artifact, manifest.json manifest, web.spdx.json sbom, web.cdx.json sbom, web.build.json build record, SHA256SUMS checksums", ""},
+		{
+			"all",
+			map[string]string{"manifest.json": good, "web.spdx.json": "{}", "web.cdx.json": "{ }", "web.build.json": "x", "SHA256SUMS": sum(web) + "  web.img\n"},
+			[]string{"manifest.json", "web.spdx.json", "web.cdx.json", "web.build.json", "SHA256SUMS"},
+			"", "web.img artifact, manifest.json manifest, web.spdx.json sbom, web.cdx.json sbom, web.build.json build record, SHA256SUMS checksums", "",
+		},
 		{"manifest of another artifact", map[string]string{"manifest.json": manifestFor("/srv/db.img", "sha256:"+sum("x"))}, nil, "", "web.img artifact", ""},
 		{"manifest with another checksum", map[string]string{"manifest.json": manifestFor("https://x.example/web.img", "sha256:"+sum("x"))}, []string{"manifest.json"}, `checksum: DIR/manifest.json says checksum "sha256:` + sum("x") + `", but web.img has sha256:` + sum(web), "web.img artifact, manifest.json manifest", ""},
 		{"manifest without a checksum", map[string]string{"manifest.json": manifestFor("/srv/web.img", "")}, []string{"manifest.json"}, "", "web.img artifact, manifest.json manifest", "has no checksum"},
