@@ -106,6 +106,7 @@ func TestEveryShapeOfBundleVerifies(t *testing.T) {
 		times  string
 	}{
 		{"log and timestamp", s.Sign(t, provenance(t, c), full()), repo(public), "public", "transparency log, timestamp authority"},
+		{"two log entries", s.Sign(t, provenance(t, c), with(func(s *bundletest.Signed) { s.TwoEntries, s.TSA = true, false })), repo(public), "public", "transparency log"},
 		{"log alone", s.Sign(t, provenance(t, c), with(func(s *bundletest.Signed) { s.TSA = false })), repo(public), "public", "transparency log"},
 		{"timestamp alone", s.Sign(t, provenance(t, c), with(func(s *bundletest.Signed) { s.Log, s.Leaf.SCT = false, bundletest.NoSCT })), repo(private), "private", "timestamp authority"},
 		{"the second of three roots", s.Sign(t, provenance(t, c), full()), repo(other, public, private), "public", "transparency log, timestamp authority"},
@@ -191,6 +192,10 @@ func TestReasonsAreInWords(t *testing.T) {
 		{"other ref", good, Policy{Repo: "o/r", SourceRef: "refs/heads/main", Roots: []*trust.Root{public}}, Identity, `built from "refs/tags/v1" of https://github.com/o/r, expected "refs/heads/main"`},
 		{"self-hosted runner", claims(func(c *statement.Claims) { c.RunnerEnvironment = "self-hosted" }), Policy{Repo: "o/r", DenySelfHosted: true, Roots: []*trust.Root{public}}, Identity, `runner that is "self-hosted"`},
 		{"a person", sign(func(s *bundletest.Signed) { s.Leaf.Email = "eve@example.com" }), repo(public), Identity, "signed by eve@example.com, which is no workflow"},
+		{"two identities", sign(func(s *bundletest.Signed) {
+			s.Leaf.Email, s.Leaf.Identity = "eve@example.com", "https://github.com/o/r/.github/workflows/release.yml@refs/tags/v1"
+		}), repo(public), Certificate, "certificate names 2 identities, want one"},
+		{"second log entry damaged", flip(t, sign(func(s *bundletest.Signed) { s.TwoEntries = true }), "verificationMaterial", "tlogEntries", 1, "inclusionPromise", "signedEntryTimestamp"), repo(public), Log, "the log did not sign its promise"},
 		{"wrong key", key.Sign(t, buildRecord(t), key.Hint), Policy{Keys: [][]byte{otherKey.Public}}, Key, "signed with key " + key.Hint + ", which is none of the 1 keys given"},
 		{"wrong key under the right hint", key.Sign(t, buildRecord(t), otherKey.Hint), Policy{Keys: [][]byte{otherKey.Public}}, Signature, "changed after signing"},
 		{"wrong key without a hint", key.Sign(t, buildRecord(t), ""), Policy{Keys: [][]byte{otherKey.Public}}, Key, "none of the 1 given"},
@@ -350,6 +355,10 @@ func TestContradictionsNameBothValues(t *testing.T) {
 		if kinds[0] != Contradiction || !strings.Contains(message, tt.want) {
 			t.Errorf("%s: %v %s\nwant %s", tt.name, kinds, message, tt.want)
 		}
+	}
+	// A certificate that says nothing agrees with nothing.
+	if found, err := contradictions([]byte(`{"buildDefinition":{"buildType":"`+workflowBuildType+`"}}`), Signer{}); err != nil || len(found) != 6 {
+		t.Errorf("%d contradictions with an empty certificate, %v: %q", len(found), err, found)
 	}
 	// What was read beside the sources is no contradiction.
 	more := edit(t, provenance(t, c), func(p map[string]any) {

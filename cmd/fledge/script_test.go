@@ -55,6 +55,8 @@ func TestMain(m *testing.M) {
 //	attest BUNDLE KIND FILE...  a bundle of it about files, a further line if BUNDLE ends in .jsonl:
 //	                       good, private (no logs), eve (another repository), reusable (another workflow),
 //	                       contradiction, hostile, build (our record), key (that, by fledge.pub), sbom
+//	record BUNDLE JSON VERSION [FILE]  a bundle by fledge.pub with the build record of what 'fledge build
+//	                       --json' printed, by a fledge of that version; FILE in place of its artifact
 //	manifest FILE URL ARTIFACT  a manifest.json
 //	sums FILE ARTIFACT...  a SHA256SUMS
 //	flip FILE TEXT         changes a letter in the JSON string that follows a text
@@ -91,6 +93,7 @@ func TestScript(t *testing.T) {
 			"loader":   scriptLoader,
 			"sigstore": scriptSigstore,
 			"attest":   scriptAttest,
+			"record":   scriptRecord,
 			"manifest": scriptManifest,
 			"sums":     scriptSums,
 			"flip":     scriptFlip,

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -211,4 +212,44 @@ func TestVerifyOfALargeImageNeedsLittleMemory(t *testing.T) {
 			t.Errorf("%s: peak memory %d bytes, want at most %d", target, peak, 64<<20)
 		}
 	}
+}
+
+// scriptRecord makes a bundle with the build record of what 'fledge build --json' has
+// told, signed with the script's key.
+func scriptRecord(ts *testscript.TestScript, _ bool, args []string) {
+	var built struct {
+		Artifact  struct{ Path, Format, Digest string }
+		Epoch     int64
+		Materials []struct{ Name, URI, Digest, Version string }
+	}
+	text, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	ts.Check(json.Unmarshal(text, &built))
+	if len(args) > 3 { // another file, which the build is said to have made
+		built.Artifact.Path, built.Artifact.Digest = args[3], digest(ts, args[3])
+	}
+	rec := statement.Record{
+		Fledge: statement.Program{Version: args[2], SHA256: strings.Repeat("f", 64)}, Strategy: "oci_rootfs", Platform: "linux/amd64",
+		Format: built.Artifact.Format, Epoch: built.Epoch,
+	}
+	for _, m := range built.Materials {
+		sum := strings.TrimPrefix(m.Digest, "sha256:")
+		if m.Name == "config" {
+			rec.Config = statement.File{Name: m.URI, SHA256: sum}
+			continue
+		}
+		d := statement.Dependency{Name: m.Name, Digest: map[string]string{"sha256": sum}, Version: m.Version}
+		if strings.HasPrefix(m.URI, "http") {
+			d.URI = m.URI
+		}
+		rec.Dependencies = append(rec.Dependencies, d)
+	}
+	st, err := statement.Build(rec, []statement.Subject{{
+		Name: filepath.Base(built.Artifact.Path), Digest: map[string]string{"sha256": strings.TrimPrefix(built.Artifact.Digest, "sha256:")},
+	}})
+	ts.Check(err)
+	payload, err := st.Encode()
+	ts.Check(err)
+	s := ts.Value("sigstore").(*sigstores)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), s.key.Sign(scriptT(ts), payload, s.key.Hint), 0o644))
 }

@@ -153,6 +153,7 @@ type Signed struct {
 	Log, TSA    bool
 	PayloadType string // "" is in-toto's
 	LogTime     time.Time
+	TwoEntries  bool // in the log, the second with an index of its own
 }
 
 // Sign makes a bundle with a certificate.
@@ -169,7 +170,10 @@ func (s *Stack) Sign(t testing.TB, payload []byte, how Signed) []byte {
 		if at.IsZero() {
 			at = cert.NotBefore.Add(time.Minute)
 		}
-		material.TlogEntries = append(material.TlogEntries, s.entry(t, cert, raw, signature, at))
+		material.TlogEntries = append(material.TlogEntries, s.entry(t, cert, raw, signature, at, 0))
+		if how.TwoEntries {
+			material.TlogEntries = append(material.TlogEntries, s.entry(t, cert, raw, signature, at, 7))
+		}
 	}
 	if how.TSA {
 		stamp, err := s.virtual.TimestampResponse(signature)
@@ -241,11 +245,12 @@ func envelop(t testing.TB, payload []byte, payloadType string, key *ecdsa.Privat
 }
 
 // entry is a log entry with promise and inclusion proof.
-func (s *Stack) entry(t testing.TB, cert *x509.Certificate, envelope *dsse.Envelope, signature []byte, at time.Time) *protorekor.TransparencyLogEntry {
+func (s *Stack) entry(t testing.TB, cert *x509.Certificate, envelope *dsse.Envelope, signature []byte, at time.Time, index int64) *protorekor.TransparencyLogEntry {
 	t.Helper()
 	entry, err := s.virtual.GenerateTlogEntry(cert, envelope, signature, at.Unix(), true)
 	check(t, err)
 	e := entry.TransparencyLogEntry()
+	e.LogIndex = index // of all the log's shards; the proof has its own
 	e.KindVersion = &protorekor.KindVersion{Kind: "dsse", Version: "0.0.1"}
 	promise, err := s.virtual.RekorSignPayload(tlog.RekorPayload{
 		Body: base64.StdEncoding.EncodeToString(e.CanonicalizedBody), IntegratedTime: e.IntegratedTime, LogIndex: e.LogIndex, LogID: hex.EncodeToString(e.LogId.KeyId),

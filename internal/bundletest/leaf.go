@@ -22,7 +22,7 @@ import (
 type Leaf struct {
 	Claims   statement.Claims // what Fulcio sees in the token
 	Identity string           // "" is the workflow of the claims
-	Email    string           // an identity of another kind, instead
+	Email    string           // an identity of another kind, instead; with Identity as well
 	SCT      SCT
 	Start    time.Time     // zero is a minute ago
 	Lives    time.Duration // 0 is ten minutes
@@ -96,12 +96,13 @@ func (s *Stack) issue(t testing.TB, l Leaf, public crypto.PublicKey) *x509.Certi
 		ExtraExtensions: extensions(t, l.Claims),
 	}
 	identity := l.Identity
-	if identity == "" {
+	if identity == "" && l.Email == "" {
 		identity = "https://github.com/" + l.Claims.JobWorkflowRef
 	}
 	if l.Email != "" {
 		template.EmailAddresses = []string{l.Email}
-	} else {
+	}
+	if identity != "" {
 		u, err := url.Parse(identity)
 		check(t, err)
 		template.URIs = []*url.URL{u}

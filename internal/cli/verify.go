@@ -28,6 +28,7 @@ func (e exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 type verifyFlags struct {
 	repos, workflows, keys, roots, bundles, types []string
 	owner, issuer, sourceRef, baseURL, cacheDir   string
+	rebuild                                       string
 	denySelfHosted, offline, json, quiet          bool
 }
 
@@ -46,7 +47,8 @@ and not --offline, GitHub is asked. Remote files are hashed as they come and not
 Environment:
   GITHUB_TOKEN       for the GitHub API: releases and attestations
   XDG_CACHE_HOME     where trusted roots are kept, in fledge/ (default ~/.cache)
-  HTTPS_PROXY, NO_PROXY  the proxy for what is fetched, and the hosts that need none`,
+  HTTPS_PROXY, NO_PROXY  the proxy for what is fetched, and the hosts that need none
+  TMPDIR, DOCKER_CONFIG  with --rebuild, as for 'fledge build'`,
 		Example: `  fledge verify dist/web.img --repo acme/web
   fledge verify https://github.com/acme/web/releases/tag/v1.2.0 --repo acme/web
   fledge verify manifest.json --repo acme/web --signer-workflow volant/fledge-action/.github/workflows/build.yml
@@ -73,6 +75,7 @@ Environment:
 	flags.BoolVar(&f.offline, "offline", false, "ask no network: use the trusted roots that fledge brings, and what is on this machine")
 	flags.StringVar(&f.baseURL, "base-url", "", "`URL` of the GitHub API (default https://api.github.com)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` that keeps trusted roots, \"none\" for no cache (default $XDG_CACHE_HOME/fledge)")
+	flags.StringVar(&f.rebuild, "rebuild", "", "`folder` of the project: build the artifact again from what its build record names, and compare")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing of what verified")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
 	return cmd
@@ -99,6 +102,7 @@ func (p *Program) verify(ctx context.Context, f verifyFlags, targets []string) e
 		return err
 	}
 	var reports []*verifytarget.Report
+	var again [][]rebuilt
 	for _, target := range targets {
 		found, err := verifytarget.Find(ctx, target, options)
 		var wrong *verifytarget.UsageError
@@ -112,15 +116,21 @@ func (p *Program) verify(ctx context.Context, f verifyFlags, targets []string) e
 		if err != nil {
 			return err
 		}
-		reports = append(reports, r)
+		var built []rebuilt
+		if f.rebuild != "" {
+			if built, err = p.rebuild(ctx, f, r); err != nil {
+				return err
+			}
+		}
+		reports, again = append(reports, r), append(again, built)
 		if !f.json {
-			if err := p.printVerified(f, r); err != nil {
+			if err := p.printVerified(f, r, built); err != nil {
 				return err
 			}
 		}
 	}
 	if f.json {
-		if err := printed(printVerifyJSON(p.Stdout, reports)); err != nil {
+		if err := printed(printVerifyJSON(p.Stdout, reports, again)); err != nil {
 			return err
 		}
 	}
@@ -221,7 +231,7 @@ func (p *Program) trustedRoots(ctx context.Context, f verifyFlags) ([]*trust.Roo
 
 // printVerified prints one target for people: what verified on standard output, what
 // did not on standard error.
-func (p *Program) printVerified(f verifyFlags, r *verifytarget.Report) error {
+func (p *Program) printVerified(f verifyFlags, r *verifytarget.Report, built []rebuilt) error {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-12s %s\n", label, oneLine(fmt.Sprintf(format, args...)))
@@ -234,6 +244,9 @@ func (p *Program) printVerified(f verifyFlags, r *verifytarget.Report) error {
 		printFiles(line, r)
 		printSigners(line, r)
 		printRecord(line, r)
+		if len(built) > 0 {
+			line("rebuilt", "%s", rebuiltText(built))
+		}
 		for _, n := range r.Notes {
 			line("note", "%s", n)
 		}
@@ -372,6 +385,8 @@ func advice(r *verifytarget.Report) []string {
 			add("name a bundle with --bundle that says how it was built")
 		case verify.UnknownCA, verify.Expired:
 			add("give the trusted root of the Sigstore that signed with --trusted-root, or leave out --offline to refresh it")
+		case kindRebuild:
+			add("do not use it, unless you know why it differs")
 		case verify.Identity, verify.Workflow, verify.Issuer, verify.Key:
 			add("do not use it, unless you know that signer: then name it")
 		default:

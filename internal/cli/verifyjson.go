@@ -25,6 +25,7 @@ type (
 		Reasons    []reasonJSON    `json:"reasons"`
 		Ignored    []reasonJSON    `json:"ignored"`
 		Notes      []string        `json:"notes"`
+		Rebuilt    []rebuilt       `json:"rebuilt,omitempty"`
 	}
 
 	fileJSON struct {
@@ -100,11 +101,13 @@ type (
 	}
 )
 
-func printVerifyJSON(w io.Writer, reports []*verifytarget.Report) error {
+func printVerifyJSON(w io.Writer, reports []*verifytarget.Report, again [][]rebuilt) error {
 	x := verifyJSON{OK: true, Targets: []targetJSON{}}
-	for _, r := range reports {
+	for i, r := range reports {
+		t := targetOf(r)
+		t.Rebuilt = again[i]
 		x.OK = x.OK && r.OK()
-		x.Targets = append(x.Targets, targetOf(r))
+		x.Targets = append(x.Targets, t)
 	}
 	out, err := marshal(x, "", "  ")
 	if err != nil {
@@ -148,7 +151,7 @@ func statementOf(v verify.Verified) statementJSON {
 		Timestamps: []timestampJSON{}, TrustedRoot: v.Root, Record: recordOf(v.Record),
 	}
 	for _, s := range v.Statement.Subject {
-		x.Subjects = append(x.Subjects, subjectJSON{s.Name, "sha256:" + s.SHA256()})
+		x.Subjects = append(x.Subjects, subjectJSON{s.Name, digests(s.Digest)})
 	}
 	for _, t := range v.Timestamps {
 		x.Timestamps = append(x.Timestamps, timestampJSON(t))

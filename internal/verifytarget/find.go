@@ -43,6 +43,8 @@ type File struct {
 	SHA256   string // hex
 	Size     int64  // bytes
 	Required bool   // it has to be verified; the others have to agree with what was signed
+
+	from place
 }
 
 // Found is what belongs to a target.
@@ -556,7 +558,7 @@ func (f *finder) askGitHub(ctx context.Context) error {
 
 // hash reads a file to its end.
 func (f *finder) hash(ctx context.Context, p place, name string) (File, error) {
-	file := File{Name: name, Role: role(name), Path: p.path(name)}
+	file := File{Name: name, Role: role(name), Path: p.path(name), from: p}
 	err := p.read(ctx, name, 0, func(r io.Reader) error {
 		if f.peek {
 			return nil
@@ -570,6 +572,25 @@ func (f *finder) hash(ctx context.Context, p place, name string) (File, error) {
 		return File{}, fmt.Errorf("reading %s: %w", p.where(name), err)
 	}
 	return file, nil
+}
+
+// Copy fetches a file once more into w. It has to be the same still.
+func (f *Found) Copy(ctx context.Context, file File, w io.WriteSeeker) error {
+	var got statement.Subject
+	err := file.from.read(ctx, file.Name, 0, func(r io.Reader) (err error) {
+		if _, err := w.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		got, err = statement.Digest(ctx, file.Name, io.TeeReader(r, w))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", file.from.where(file.Name), err)
+	}
+	if got.SHA256() != file.SHA256 {
+		return fmt.Errorf("reading %s: it has changed meanwhile", file.from.where(file.Name))
+	}
+	return nil
 }
 
 type counter struct {

@@ -274,17 +274,18 @@ func TestChecksumsListWhatHasToBeThere(t *testing.T) {
 	text := manifestFor("/srv/web.img", "sha256:"+sum("other"))
 	f.write("web.img", "filesystem")
 	f.write("manifest.json", text)
-	sums := sum("x") + "  gone.txt\n" + sum(text) + "  manifest.json\n" + sum("filesystem") + "  web.img\n"
+	f.write("notes.txt", "notes")
+	sums := sum("x") + "  gone.txt\n" + sum("other") + "  notes.txt\n" + sum(text) + "  manifest.json\n" + sum("filesystem") + "  web.img\n"
 	f.write("SHA256SUMS", sums)
-	f.write("web.intoto.jsonl", f.bundle(map[string]string{"web.img": "filesystem", "SHA256SUMS": sums, "manifest.json": text})+"\n")
+	f.write("web.intoto.jsonl", f.bundle(map[string]string{"web.img": "filesystem", "SHA256SUMS": sums, "manifest.json": text, "notes.txt": "notes"})+"\n")
 	r, err := f.report(filepath.Join(f.dir, "SHA256SUMS"), options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := r.files(), "web.img artifact, manifest.json manifest, SHA256SUMS checksums"; got != want {
+	if got, want := r.files(), "web.img artifact, manifest.json manifest, notes.txt file, SHA256SUMS checksums"; got != want {
 		t.Errorf("files %q, want %q", got, want)
 	}
-	if got := r.words(); !strings.Contains(got, "SHA256SUMS lists gone.txt, which is not there") || !strings.Contains(got, `says checksum "sha256:`+sum("other")) || len(r.Problems) != 2 {
+	if got := r.words(); !strings.Contains(got, "SHA256SUMS lists gone.txt, which is not there") || !strings.Contains(got, `says checksum "sha256:`+sum("other")) || !strings.Contains(got, "says "+sum("other")+" of notes.txt, but the file has "+sum("notes")) || len(r.Problems) != 3 {
 		t.Errorf("%s", got)
 	}
 }
