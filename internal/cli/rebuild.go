@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,6 +72,9 @@ func (p *Program) rebuildOne(ctx context.Context, f verifyFlags, r *verifytarget
 	if errors.As(err, &changed) {
 		fail("%v", changed)
 		return nil, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usageError{fmt.Errorf("%w; name the folder of the project with --rebuild", err)}
 	}
 	if err != nil {
 		return nil, err

@@ -85,6 +85,9 @@ func (p *Program) verify(ctx context.Context, f verifyFlags, targets []string) e
 	if f.json && f.quiet {
 		return usageError{errors.New("--json and --quiet exclude each other")}
 	}
+	if f.offline && f.rebuild != "" {
+		return usageError{errors.New("--rebuild fetches what the build record names, which --offline excludes")}
+	}
 	options := verifytarget.Options{
 		Bundles: f.bundles, Offline: f.offline, Repos: f.repos, BaseURL: f.baseURL, Token: p.Getenv("GITHUB_TOKEN"),
 		Fetch: &fetch.Client{Policy: fetch.Policy{Warn: p.warn}},

@@ -281,7 +281,8 @@ func (f *finder) compareManifest(ctx context.Context, p place, name string, arti
 		f.note("%s is no manifest that Volant reads: %v", p.where(name), err)
 		return false, nil
 	}
-	if lastName(artifactOf(m)) != artifact.Name {
+	if other := lastName(artifactOf(m)); other != artifact.Name {
+		f.note("%s is about another artifact, %q", p.where(name), other)
 		return false, nil
 	}
 	f.checkChecksum(p.where(name), checksumOf(m), artifact)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,11 +69,18 @@ func (g *github) explain(err error) error {
 	return err
 }
 
+// repoPath is where the API has a repository.
+func repoPath(repo string) string {
+	owner, name, _ := strings.Cut(repo, "/")
+	return "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(name)
+}
+
 // releaseURL takes the address of a release's page apart. The tag is "" for the
 // latest one.
 func releaseURL(u *url.URL) (repo, tag string, ok bool) {
 	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
 	switch {
+	case slices.Contains(parts, "..") || slices.Contains(parts, "."):
 	case len(parts) == 4 && parts[2] == "releases" && parts[3] == "latest":
 		return parts[0] + "/" + parts[1], "", true
 	case len(parts) >= 5 && parts[2] == "releases" && parts[3] == "tag":
@@ -102,8 +110,7 @@ func (g *github) release(ctx context.Context, repo, tag string) (*release, error
 			State string `json:"state"`
 		} `json:"assets"`
 	}
-	owner, name, _ := strings.Cut(repo, "/")
-	path := "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(name) + "/releases/latest"
+	path := repoPath(repo) + "/releases/latest"
 	if tag != "" {
 		path = strings.TrimSuffix(path, "latest") + "tags/" + url.PathEscape(tag)
 	}
@@ -137,7 +144,7 @@ func (r *release) read(ctx context.Context, name string, max int64, into func(io
 	}
 	// Made from the number alone: the URLs in an answer are whatever the answer
 	// says, and this one gets the token.
-	address := r.base + "/repos/" + r.repo + "/releases/assets/" + strconv.FormatInt(id, 10)
+	address := r.base + repoPath(r.repo) + "/releases/assets/" + strconv.FormatInt(id, 10)
 	return r.fetch.Stream(ctx, fetch.Request{
 		URL: address, Max: cmp.Or(max, MaxArtifact), Accept: acceptBytes, Token: r.token, TokenHost: r.host,
 	}, into)
@@ -152,9 +159,7 @@ func (g *github) attestations(ctx context.Context, repo, digest string) ([]verif
 			URL    string          `json:"bundle_url"`
 		} `json:"attestations"`
 	}
-	owner, name, _ := strings.Cut(repo, "/")
-	path := "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(name) + "/attestations/sha256:" + digest + "?per_page=100"
-	err := g.json(ctx, path, verify.MaxFile, &answer)
+	err := g.json(ctx, repoPath(repo)+"/attestations/sha256:"+digest+"?per_page=100", verify.MaxFile, &answer)
 	if errors.Is(absent(err), fs.ErrNotExist) {
 		return nil, nil
 	}

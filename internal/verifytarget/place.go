@@ -102,6 +102,8 @@ func regular(path string, info fs.FileInfo, max int64, open func() (*os.File, er
 type web struct {
 	fetch  *fetch.Client
 	base   *url.URL // of the folder; its path ends in a slash
+	name   string   // of the file that the URL named
+	query  string   // that the URL had, which is for that file alone
 	origin string   // the host on whose word it is asked; "" for the user's
 }
 
@@ -118,10 +120,17 @@ func newWeb(client *fetch.Client, raw, origin string) (*web, string, error) {
 	base := *u
 	base.Path, base.RawPath = strings.TrimSuffix(u.Path, name), ""
 	base.RawQuery, base.Fragment = "", ""
-	return &web{client, &base, origin}, name, nil
+	return &web{fetch: client, base: &base, name: name, query: u.RawQuery, origin: origin}, name, nil
 }
 
-func (w *web) url(name string) *url.URL { return w.base.JoinPath(url.PathEscape(name)) }
+func (w *web) url(name string) *url.URL {
+	u := w.base.JoinPath(url.PathEscape(name))
+	if name == w.name {
+		u.RawQuery = w.query
+	}
+	return u
+}
+
 func (w *web) where(name string) string { return fetch.Redact(w.url(name)) }
 func (w *web) path(string) string       { return "" }
 

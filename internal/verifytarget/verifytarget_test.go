@@ -151,7 +151,7 @@ func TestCompanionsAreComparedWithTheArtifact(t *testing.T) {
 			[]string{"manifest.json", "web.spdx.json", "web.cdx.json", "web.build.json", "SHA256SUMS"},
 			"", "web.img artifact, manifest.json manifest, web.spdx.json sbom, web.cdx.json sbom, web.build.json build record, SHA256SUMS checksums", "",
 		},
-		{"manifest of another artifact", map[string]string{"manifest.json": manifestFor("/srv/db.img", "sha256:"+sum("x"))}, nil, "", "web.img artifact", ""},
+		{"manifest of another artifact", map[string]string{"manifest.json": manifestFor("/srv/db.img", "sha256:"+sum("x"))}, nil, "", "web.img artifact", `manifest.json is about another artifact, "db.img"`},
 		{"manifest with another checksum", map[string]string{"manifest.json": manifestFor("https://x.example/web.img", "sha256:"+sum("x"))}, []string{"manifest.json"}, `checksum: DIR/manifest.json says checksum "sha256:` + sum("x") + `", but web.img has sha256:` + sum(web), "web.img artifact, manifest.json manifest", ""},
 		{"manifest without a checksum", map[string]string{"manifest.json": manifestFor("/srv/web.img", "")}, []string{"manifest.json"}, "", "web.img artifact, manifest.json manifest", "has no checksum"},
 		{"manifest that was never signed", map[string]string{"manifest.json": good}, nil, "", "web.img artifact, manifest.json manifest!", "manifest.json is not among the files that were signed"},
@@ -427,6 +427,7 @@ func TestReleaseURLs(t *testing.T) {
 		"https://github.com/o/r/releases/latest":          "o/r ",
 		"https://github.com/o/r/releases/latest/":         "o/r ",
 		"https://github.com/o/r/releases":                 "",
+		"https://github.com/../x/releases/latest":         "",
 		"https://github.com/o/r/releases/download/v1/x":   "",
 		"https://github.com/o/r/releases/latest/download": "",
 	} {
@@ -447,4 +448,34 @@ func mustURL(t *testing.T, raw string) *url.URL {
 		t.Fatal(err)
 	}
 	return u
+}
+
+func TestNamesInURLs(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		want := map[string]string{"/dist v1/a b%2f#?.img": "token=secret", "/dist v1/other": ""}
+		if query, ok := want[r.URL.Path]; !ok || query != r.URL.RawQuery {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write([]byte("x"))
+	}))
+	defer srv.Close()
+	p, name, err := newWeb(options().Fetch, srv.URL+"/dist%20v1/a%20b%252f%23%3f.img?token=secret", "")
+	if err != nil || name != "a b%2f#?.img" {
+		t.Fatalf("%q, %v", name, err)
+	}
+	if data, err := bytesOf(t.Context(), p, name, 10); err != nil || string(data) != "x" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if data, err := bytesOf(t.Context(), p, "other", 10); err != nil || string(data) != "x" {
+		t.Errorf("beside it, without the query: %q, %v", data, err)
+	}
+	if where := p.where(name); strings.Contains(where, "secret") {
+		t.Errorf("%s shows the query", where)
+	}
+	for _, bad := range []string{"https://x.example", "https://x.example/dir/", "https://u:p@x.example/a", "ftp://x.example/a", "https:///a"} {
+		if _, _, err := newWeb(nil, bad, ""); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
 }
