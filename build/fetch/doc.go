@@ -2,14 +2,16 @@
 //
 // [Client.File] downloads what has a known sha256 into the cache and yields it
 // from there; [Client.Bytes] reads small answers (a checksums file, an API's
-// JSON) into memory, with or without a digest.
+// JSON) into memory, with or without a digest; [Client.Stream] hands a body on
+// without keeping it.
 //
 // # What is refused
 //
 //   - plain http, except to loopback hosts from a loopback URL, or to the URL's
 //     own host when the request says PlainHTTP;
 //   - a redirect from https to http, more than [MaxRedirects] of them, or one
-//     from elsewhere to a private, link-local or loopback address;
+//     from elsewhere to a private, link-local or loopback address, as well as such
+//     an address on the word of a public host ([Request].Origin);
 //   - a small answer that is not complete after [MaxDocumentTime];
 //   - a body longer than the request's limit, or one that does not match its
 //     digest: that is never tried again.

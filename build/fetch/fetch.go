@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,10 @@ type Request struct {
 	TokenHost string
 	// PlainHTTP allows http to the URL's own host when that is not a loopback.
 	PlainHTTP bool
+	// Origin is the host on whose word the URL is fetched: with one that is public,
+	// private and loopback addresses are refused as they are in redirects. "" is the
+	// URL's own host, for a URL that the user gave.
+	Origin string
 }
 
 // A StatusError is a server's answer that is not 200.
@@ -129,6 +134,19 @@ func (c *Client) Bytes(ctx context.Context, r Request) ([]byte, error) {
 		return nil, fmt.Errorf("fetching %s: %w", redact(r.URL), slow(ctx, err))
 	}
 	return body.Bytes(), nil
+}
+
+// Stream hands the body to read without storing it; the request's digest is not
+// looked at. When the connection breaks off, read is called again with the body from its
+// start.
+func (c *Client) Stream(ctx context.Context, r Request, read func(io.Reader) error) error {
+	if r.Max == 0 {
+		r.Max = MaxFile
+	}
+	if err := c.repeat(ctx, r, read); err != nil {
+		return fmt.Errorf("fetching %s: %w", redact(r.URL), err)
+	}
+	return nil
 }
 
 func (c *Client) verify(body []byte, sha256 string) error {
@@ -237,7 +255,7 @@ func (c *Client) client(r Request) (*http.Client, error) {
 	if r.Token != "" {
 		rt = &tokenTransport{base: rt, token: r.Token, host: r.TokenHost}
 	}
-	client.Transport = Guard(rt, u.Host, r.PlainHTTP)
+	client.Transport = Guard(rt, cmp.Or(r.Origin, u.Host), r.PlainHTTP)
 	return &client, nil
 }
 

@@ -596,3 +596,52 @@ func TestAnAnswerThatNeverBeginsIsEnded(t *testing.T) {
 		t.Errorf("%v, want a SlowError", err)
 	}
 }
+
+func TestStreamStoresNothingAndBeginsAnew(t *testing.T) {
+	var asked atomic.Int32
+	url, _ := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) > 1 {
+			_, _ = io.WriteString(w, "busybox")
+			return
+		}
+		w.Header().Set("Content-Length", "7")
+		_, _ = io.WriteString(w, "busy")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	dir := t.TempDir()
+	c, _ := client(t, dir)
+	var bodies []string
+	err := c.Stream(t.Context(), Request{URL: url, Max: 7}, func(r io.Reader) error {
+		b, err := io.ReadAll(r)
+		bodies = append(bodies, string(b))
+		return err
+	})
+	if want := []string{"busy", "busybox"}; err != nil || !cmp.Equal(bodies, want) {
+		t.Errorf("bodies %q, %v, want %q", bodies, err, want)
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 0 {
+		t.Errorf("the cache holds %v", names)
+	}
+	err = c.Stream(t.Context(), Request{URL: url, Max: 6}, func(r io.Reader) error { _, err := io.ReadAll(r); return err })
+	if err == nil || !strings.Contains(err.Error(), "limit of 6") {
+		t.Errorf("past the limit: %v", err)
+	}
+}
+
+func TestPrivateAddressesAreRefusedOnTheWordOfOthers(t *testing.T) {
+	url, count := server(t, text("x"))
+	c, _ := client(t, "")
+	if _, err := c.Bytes(t.Context(), Request{URL: url, Origin: "example.com"}); !errors.Is(err, ErrRefused) {
+		t.Errorf("loopback on the word of a public host: %v", err)
+	}
+	if _, err := c.Bytes(t.Context(), Request{URL: "https://10.0.0.1/x", Origin: "example.com:8443"}); !errors.Is(err, ErrRefused) {
+		t.Errorf("private address on the word of a public host: %v", err)
+	}
+	if b, err := c.Bytes(t.Context(), Request{URL: url, Origin: "localhost:1"}); err != nil || string(b) != "x" {
+		t.Errorf("loopback on the word of loopback: %q, %v", b, err)
+	}
+	if *count != 1 {
+		t.Errorf("%d requests, want 1", *count)
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/volant/fledge-action/build/fetch"
 )
 
@@ -117,16 +119,39 @@ func (g *github) stored(ctx context.Context, digest string) ([]Bundle, error) {
 	var answer struct {
 		Attestations []struct {
 			Bundle json.RawMessage `json:"bundle"`
+			URL    string          `json:"bundle_url"` // where it is when the answer does not have it
 		} `json:"attestations"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return nil, fmt.Errorf("the answer is not what GitHub's API sends (%s): %w", http.StatusText(http.StatusOK), err)
 	}
 	var found []Bundle
-	for _, at := range answer.Attestations {
-		if len(at.Bundle) > 0 && string(at.Bundle) != "null" && len(found) < MaxBundles {
-			found = append(found, Bundle{Source: "GitHub's attestations", Data: at.Bundle})
+	for _, at := range answer.Attestations[:min(len(answer.Attestations), MaxBundles)] {
+		data := []byte(at.Bundle)
+		if len(data) == 0 || string(data) == "null" {
+			if data, err = g.elsewhere(ctx, at.URL); err != nil {
+				return nil, err
+			}
 		}
+		found = append(found, Bundle{Source: "GitHub's attestations", Data: data})
 	}
 	return found, nil
+}
+
+// elsewhere fetches a bundle from GitHub's store, which keeps them packed with Snappy.
+// The address carries its own permission: the token does not go there.
+func (g *github) elsewhere(ctx context.Context, address string) ([]byte, error) {
+	packed, err := g.fetch.Bytes(ctx, fetch.Request{URL: address, Max: MaxBundle, Accept: acceptBytes})
+	if err != nil {
+		return nil, err
+	}
+	size, err := s2.DecodedLen(packed)
+	if err != nil || size > MaxBundle {
+		return nil, fmt.Errorf("the stored bundle has %d bytes (%v), the limit is %d", size, err, MaxBundle)
+	}
+	data, err := s2.Decode(nil, packed)
+	if err != nil {
+		return nil, fmt.Errorf("unpacking the stored bundle: %w", err)
+	}
+	return data, nil
 }

@@ -2,7 +2,6 @@ package guest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,26 +39,28 @@ func withBundles(tag string, names ...string) ghtest.Release {
 func TestAttestationsOfTheAgentAreProved(t *testing.T) {
 	digest := "sha256:" + sum(kestrel("v1"))
 	tests := map[string]struct {
-		assets []string
-		stored bool
-		want   []string // bundles of each call
+		assets    []string
+		stored    bool
+		elsewhere bool     // the API's answer only names where it is
+		want      []string // bundles of each call
 	}{
-		"none":                           {nil, false, nil},
-		"files that are no attestations": {[]string{"sbom.json", "README.md"}, false, nil},
+		"none":                           {nil, false, false, nil},
+		"files that are no attestations": {[]string{"sbom.json", "README.md"}, false, false, nil},
 		"of the agent before those of the release": {
 			[]string{"volant.intoto.jsonl", "kestrel.sigstore.json"},
-			false,
+			false, false,
 			[]string{`kestrel.sigstore.json="kestrel.sigstore.json",volant.intoto.jsonl="volant.intoto.jsonl"`},
 		},
-		"GitHub's own name": {[]string{"attestation.json"}, false, []string{`attestation.json="attestation.json"`}},
-		"stored by GitHub":  {nil, true, []string{`GitHub's attestations={"n":1}`}},
+		"GitHub's own name": {[]string{"attestation.json"}, false, false, []string{`attestation.json="attestation.json"`}},
+		"stored by GitHub":  {nil, true, false, []string{`GitHub's attestations={"n":1}`}},
+		"stored elsewhere":  {nil, true, true, []string{`GitHub's attestations={"n":1}`}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := ghtest.New(t, "volantvm/volant")
 			s.Add(withBundles("v1", tt.assets...))
 			if tt.stored {
-				s.Attest(digest, json.RawMessage(`{"n":1}`))
+				s.Attest(digest, tt.elsewhere, []byte(`{"n":1}`))
 			}
 			p := &asked{signer: "volant's workflow"}
 			a, err := Resolve(t.Context(), Request{Arch: "amd64", BaseURL: s.URL, Fetch: client(t), Prove: p.prove})

@@ -56,6 +56,19 @@ func TestMain(m *testing.M) {
 //	code N PROGRAM...      runs a program that has to exit with N
 //	newc FILE KIND         a newc archive: sample, other, hostile or broken; compressed as FILE's name says
 //	patch FILE AT HEX      writes bytes at an offset of a file
+//	sigstore               a Sigstore in memory: its roots public.json (with logs) and private.json
+//	                       (without), keys fledge.pub, fledge.key and other.pub, $HINT of the first
+//	attest BUNDLE KIND FILE...  a bundle of it about files, a further line if BUNDLE ends in .jsonl:
+//	                       good, private (no logs), eve (another repository), reusable (another workflow),
+//	                       contradiction, hostile, build (our record), key (that, by fledge.pub), sbom
+//	record BUNDLE JSON VERSION [FILE]  a bundle by fledge.pub with the build record of what 'fledge build
+//	                       --json' printed, by a fledge of that version; FILE in place of its artifact
+//	manifest FILE URL ARTIFACT  a manifest.json
+//	sums FILE ARTIFACT...  a SHA256SUMS
+//	flip FILE TEXT         changes a letter in the JSON string that follows a text
+//	web DIR                a web server of a folder, its address in $WEB
+//	publish DIR [FILE BUNDLE]...  GitHub's API with a folder as release v1 of o/r and with attestations
+//	                       of files, its address in $GITHUB_API, for the token "good"
 //
 // qemu-system-x86_64 is the stand-in of package qemutest, $FLEDGE the path of fledge,
 // $NEWLINE a line break.
@@ -66,7 +79,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
-			env.Values["t"], env.Values["servers"] = t, &servers{}
+			env.Values["t"], env.Values["servers"], env.Values["sigstore"] = t, &servers{}, new(sigstores)
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NEWLINE", "\n")
 			fledge, err := tool.Look("fledge", env.Getenv("PATH"))
@@ -85,6 +98,14 @@ func TestScript(t *testing.T) {
 			"busybox":  scriptBusybox,
 			"loader":   scriptLoader,
 			"signkey":  scriptKey,
+			"sigstore": scriptSigstore,
+			"attest":   scriptAttest,
+			"record":   scriptRecord,
+			"manifest": scriptManifest,
+			"sums":     scriptSums,
+			"flip":     scriptFlip,
+			"web":      scriptWeb,
+			"publish":  scriptRelease,
 			"same":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
 			"differ":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
 		},

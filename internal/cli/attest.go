@@ -67,7 +67,7 @@ func (p *Program) attest(cmd *cobra.Command, artifact string, f attestFlags) err
 		return err
 	}
 	report := p.reporter(f.verbose, f.quiet)
-	plan, err := p.plan(cmd.Context(), f.signFlags, p.cacheDir(f.cacheDir), report.warn)
+	plan, err := p.plan(cmd.Context(), f.signFlags, f.cacheDir, report.warn)
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		return usageError{err}
 	}
 	report := p.reporter(f.verbose, f.quiet)
-	plan, err := p.plan(cmd.Context(), f.signFlags, p.cacheDir(f.cacheDir), report.warn)
+	plan, err := p.plan(cmd.Context(), f.signFlags, f.cacheDir, report.warn)
 	if err != nil {
 		return err
 	}
@@ -172,6 +172,7 @@ func (p *Program) request(cfg *config.Config, f buildFlags, report *reporter) bu
 			},
 		}),
 		Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"), Report: report.event,
+		ProveAgent: proof.AgentProver(proof.KnownRoots(p.trustOptions(f.cacheDir, false, report.warn))),
 	}
 }
 

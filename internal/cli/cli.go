@@ -15,7 +15,7 @@ import (
 // Exit codes are part of the command line's contract; docs/cli.md lists them.
 const (
 	ExitOK          = 0
-	ExitFailed      = 1   // the build or the boot failed, the artifact cannot be read or has problems
+	ExitFailed      = 1   // the build or the boot failed, the artifact cannot be read, has problems or did not verify
 	ExitUsage       = 2   // flags, fledge.toml or a manifest are wrong: nothing was written
 	ExitInterrupted = 130 // SIGINT, SIGTERM or SIGHUP
 )
@@ -73,6 +73,10 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	case errors.Is(err, errDiffer):
 		return ExitDiffer
 	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
 	var usage usageError
 	var wrong config.Errors
 	var one *config.Error
@@ -102,6 +106,7 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
   fledge validate                    # is fledge.toml right?
   fledge inspect nginx.img           # what is in it?
   fledge boot NAME.img               # does it start, and answer?
+  fledge verify NAME.img --repo o/r  # was it built by that repository?
   volar plugins install --manifest manifest.json`,
 		Version:                    p.Version,
 		Args:                       unknownCommand,
@@ -122,7 +127,7 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.buildCommand(), p.lockCommand(), p.attestCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
+	root.AddCommand(p.buildCommand(), p.lockCommand(), p.attestCommand(), p.verifyCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArgs

@@ -41,7 +41,8 @@ PASS and milliseconds.
 
 ` + "`fledge lock --json`" + ` prints ` + "`path`, `lock`" + ` (the file's content) and ` + "`changes`: `name`, `old`, `new`" + `.
 ` + "`fledge validate --json`" + ` prints ` + "`config`" + `, the file's name, ` + "`strategy`" + ` and ` + "`warnings`" + `. These keys stay; others may come.
-What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print is in [inspect](inspect.md).
+What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print is in [inspect](inspect.md), what ` + "`fledge verify --json`" + ` prints in
+[verify](verify.md#keys-of-fledge-verify---json); that command prints its result when a target did not verify, too.
 
 | key of ` + "`fledge boot --json`" + ` | |
 |---|---|
@@ -64,8 +65,10 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 | | ` + "`fledge boot`" + `: the plugin did not boot, or there is nothing to boot it with |
 | | ` + "`fledge inspect`" + `: the artifact cannot be read, is malformed, does not have the path, or ` + "`--check`" + ` found problems |
 | | ` + "`fledge diff`" + `: the artifacts differ |
+| | ` + "`fledge verify`" + `: a target did not verify, or could not be reached |
 | 2 | flags, fledge.toml, or a manifest are wrong; nothing was written or started |
 | | ` + "`fledge diff`" + `: the artifacts could not be compared |
+| 3 | ` + "`fledge verify`" + `: there is nothing to verify a target with |
 | 130 | interrupted by SIGINT, SIGTERM or SIGHUP; nothing was written or left running |
 
 A signal that was ignored when fledge started, as ` + "`nohup`" + ` does with SIGHUP, stays ignored.

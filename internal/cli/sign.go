@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -40,7 +39,7 @@ func addSignFlags(cmd *cobra.Command, f *signFlags) {
 	flags.DurationVar(&f.budget, "attest-timeout", sign.DefaultBudget, "how long to wait in all for signing services that fail")
 }
 
-// maxKey is the longest private key, in bytes.
+// maxKey is the longest key, private or public, in bytes.
 const maxKey = 64 << 10
 
 // plan decides how to sign. warn hears of what is tried again.
@@ -50,10 +49,7 @@ func (p *Program) plan(ctx context.Context, f signFlags, cacheDir string, warn f
 	}
 	services := &proof.Services{
 		TrustedRoot: f.trustedRoot, SigningConfig: f.signingConfig, Password: []byte(p.Getenv("COSIGN_PASSWORD")),
-		Budget: f.budget, Warn: warn,
-	}
-	if cacheDir != "" {
-		services.CacheDir = filepath.Join(cacheDir, "trust")
+		Budget: f.budget, Warn: warn, CacheDir: p.trustOptions(cacheDir, false, nil).CacheDir,
 	}
 	choice := proof.Choice{Sign: proof.Mode(f.sign), Need: proof.Need(f.attest), HasCustom: f.trustedRoot != ""}
 	var err error

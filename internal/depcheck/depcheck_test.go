@@ -30,7 +30,7 @@ var may = map[string][]string{
 	"build/size":        {"build/tree", "build/elfread"},
 	"build/sbom":        {"build/tree", "build/elfread", "github.com/github/go-spdx/v2/spdxexp/spdxlicenses"},
 	"build/mapping":     {"build/tree", "golang.org/x/sys/unix"},
-	"build/guest":       {"build/tree", "build/fetch", "build/mapping/hostfile"},
+	"build/guest":       {"build/tree", "build/fetch", "build/mapping/hostfile", "github.com/klauspost/compress/s2"},
 	"build/guest/shim":  {},
 	"build/image":       {"build/cache", "build/fetch", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
@@ -41,19 +41,23 @@ var may = map[string][]string{
 	"attest/oidc":       {"attest/retry", "attest/statement", "github.com/go-jose/go-jose/v4"},
 	"attest/trust":      {"github.com/sigstore/sigstore-go/pkg/root", "github.com/sigstore/sigstore-go/pkg/tuf", "github.com/theupdateframework/go-tuf/v2/metadata"},
 	"attest/sign":       {"attest/retry", "attest/statement", "attest/trust", "github.com/sigstore/", "github.com/go-openapi/", "google.golang.org/protobuf/encoding/protojson"},
+	"attest/verify":     {"attest/statement", "attest/trust", "github.com/sigstore/sigstore-go/pkg/", "github.com/sigstore/sigstore/pkg/cryptoutils", "github.com/sigstore/sigstore/pkg/signature"},
 	"internal/proof":    {"attest/", "build", "build/", "manifest", "internal/outfile"},
-	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "internal/tool", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
+	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "internal/rebuild", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/boot":     {"build/cache", "build/fetch", "build/guest", "manifest", "internal/ext4read", "internal/tool", "github.com/klauspost/compress/"},
+	"internal/rebuild":  {"attest/statement", "build", "build/config", "build/lock"},
 	"internal/tool":     {},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
 	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
 	"internal/compare":  {"internal/artifact", "internal/ext4read"},
 	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/term"},
+
+	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "manifest", "github.com/klauspost/compress/s2"},
 }
 
 // testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
 
 // runners are the packages that may import internal/tool, and so run a program.
 // None of them makes an artifact. internal/boot runs QEMU; internal/cli runs fledge

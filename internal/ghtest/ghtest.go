@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // Asset is one file of a release.
@@ -55,8 +57,8 @@ type Server struct {
 	repo string
 
 	mu        sync.Mutex
-	releases  []Release                    // the newest last
-	attested  map[string][]json.RawMessage // bundles by digest
+	releases  []Release          // the newest last
+	proofs    map[string][]proof // by digest
 	faults    []*Fault
 	requests  []Request
 	token     string
@@ -84,14 +86,23 @@ func (s *Server) Add(releases ...Release) {
 	s.releases = append(s.releases, releases...)
 }
 
-// Attest stores a bundle about a digest, "sha256:" and hex.
-func (s *Server) Attest(digest string, bundle json.RawMessage) {
+// A proof is an attestation's bundle.
+type proof struct {
+	bundle []byte
+	stored bool
+}
+
+// Attest keeps bundles for a digest, "sha256:…". Stored ones are not in the API's
+// answer, but at an address on the download server, compressed with Snappy.
+func (s *Server) Attest(digest string, stored bool, bundles ...[]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.attested == nil {
-		s.attested = map[string][]json.RawMessage{}
+	if s.proofs == nil {
+		s.proofs = map[string][]proof{}
 	}
-	s.attested[digest] = append(s.attested[digest], bundle)
+	for _, b := range bundles {
+		s.proofs[digest] = append(s.proofs[digest], proof{b, stored})
+	}
 }
 
 // Fail adds faults.
@@ -185,12 +196,11 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request) {
 	if !s.admit(w, r) {
 		return
 	}
-	if digest, ok := strings.CutPrefix(r.URL.Path, "/repos/"+s.repo+"/attestations/"); ok && r.Method == http.MethodGet {
-		s.attestations(w, digest)
-		return
-	}
+	digest, attested := strings.CutPrefix(r.URL.Path, "/repos/"+s.repo+"/attestations/")
 	path, ok := strings.CutPrefix(r.URL.Path, "/repos/"+s.repo+"/releases")
 	switch {
+	case attested && r.Method == http.MethodGet:
+		s.attestations(w, digest)
 	case !ok || r.Method != http.MethodGet:
 		refuse(w, http.StatusNotFound, "Not Found")
 	case path == "":
@@ -257,20 +267,6 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	answer(w, all)
 }
 
-// attestations answers with the bundles about a digest.
-func (s *Server) attestations(w http.ResponseWriter, digest string) {
-	bundles := s.attested[digest]
-	if len(bundles) == 0 {
-		refuse(w, http.StatusNotFound, "Not Found")
-		return
-	}
-	all := []any{}
-	for _, b := range bundles {
-		all = append(all, map[string]any{"bundle": b, "repository_id": 1, "bundle_url": s.Download + "/bundle"})
-	}
-	answer(w, map[string]any{"attestations": all})
-}
-
 // asset answers with an asset's description, or with the way to its bytes.
 func (s *Server) asset(w http.ResponseWriter, r *http.Request, id string) {
 	i, j, ok := s.find(id)
@@ -282,6 +278,35 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request, id string) {
 	default:
 		answer(w, s.assetJSON(i, j))
 	}
+}
+
+// attestations answers with the bundles of a digest.
+// https://docs.github.com/rest/repos/attestations
+func (s *Server) attestations(w http.ResponseWriter, digest string) {
+	if len(s.proofs[digest]) == 0 {
+		refuse(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	all := []any{}
+	for i, p := range s.proofs[digest] {
+		one := map[string]any{"bundle": json.RawMessage(p.bundle), "repository_id": 1, "bundle_url": fmt.Sprintf("%s/attestations/%s/%d", s.Download, digest, i)}
+		if p.stored {
+			one["bundle"] = nil
+		}
+		all = append(all, one)
+	}
+	answer(w, map[string]any{"attestations": all})
+}
+
+// storedBundle serves what attestations points to.
+func (s *Server) storedBundle(w http.ResponseWriter, path string) bool {
+	digest, number, _ := strings.Cut(strings.TrimPrefix(path, "/attestations/"), "/")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= len(s.proofs[digest]) {
+		return false
+	}
+	_, _ = w.Write(s2.EncodeSnappy(nil, s.proofs[digest][i].bundle))
+	return true
 }
 
 // download serves bytes, and nothing to who sends a token along.
@@ -303,7 +328,9 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	http.NotFound(w, r)
+	if !s.storedBundle(w, r.URL.Path) {
+		http.NotFound(w, r)
+	}
 }
 
 // id numbers assets: release and asset are in it.

@@ -165,3 +165,23 @@ func TestFaultsComeInOrder(t *testing.T) {
 		}
 	}
 }
+
+func TestAttestations(t *testing.T) {
+	s := server(t)
+	s.Attest("sha256:aa", false, []byte(`{"a":1}`))
+	s.Attest("sha256:bb", true, []byte(`{"b":2}`))
+	if status, body, _ := get(t, s.URL+"/repos/o/r/attestations/sha256:aa"); status != 200 || !strings.Contains(body, `"bundle":{"a":1}`) {
+		t.Errorf("bundle in the answer: %d %s", status, body)
+	}
+	if status, body, _ := get(t, s.URL+"/repos/o/r/attestations/sha256:bb"); status != 200 || !strings.Contains(body, `"bundle":null`) {
+		t.Errorf("stored bundle: %d %s", status, body)
+	}
+	if status, body, _ := get(t, s.Download+"/attestations/sha256:bb/0"); status != 200 || !strings.Contains(body, `{"b":2}`) {
+		t.Errorf("stored bundle's bytes: %d %q", status, body)
+	}
+	for _, path := range []string{"/repos/o/r/attestations/sha256:cc", "/repos/o/other/attestations/sha256:aa"} {
+		if status, _, _ := get(t, s.URL+path); status != 404 {
+			t.Errorf("%s answers %d", path, status)
+		}
+	}
+}
