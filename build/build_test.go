@@ -221,11 +221,11 @@ func TestExecutable(t *testing.T) {
 // TestOwnOutputs are left out of mapped folders only below the project.
 func TestOwnOutputs(t *testing.T) {
 	for _, test := range []struct{ dir, path, want string }{
-		{"/p", "/p/x.img", "x.img manifest.json"},
-		{"/p", "/p/out/x.img", "out/x.img out/manifest.json"},
+		{"/p", "/p/x.img", "x.img manifest.json x.spdx.json x.cdx.json"},
+		{"/p", "/p/out/x.img", "out/x.img out/manifest.json out/x.spdx.json out/x.cdx.json"},
 		{"/p", "/elsewhere/x.img", ""},
-		{"sub", "/cwd/sub/x.img", "x.img manifest.json"},
-		{".", "/cwd/x.img", "x.img manifest.json"},
+		{"sub", "/cwd/sub/x.img", "x.img manifest.json x.spdx.json x.cdx.json"},
+		{".", "/cwd/x.img", "x.img manifest.json x.spdx.json x.cdx.json"},
 	} {
 		b := &builder{Request: Request{Config: &config.Config{Dir: test.dir}, WorkDir: "/cwd"}, path: test.path}
 		names, prefixes := b.ownOutputs()
