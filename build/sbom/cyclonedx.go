@@ -104,8 +104,8 @@ func (d *Document) CycloneDX() ([]byte, error) {
 	return d.fit(func(needs bool, notes []string) ([]byte, error) {
 		doc := d.cyclonedx(needs, notes)
 		content, err := encode(doc)
-		if err != nil {
-			return nil, err
+		if err != nil || len(content) > MaxDocument {
+			return content, err
 		}
 		doc.SerialNumber = "urn:uuid:" + uuid(content)
 		return encode(doc)

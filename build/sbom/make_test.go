@@ -90,6 +90,11 @@ V:1
 A:noarch
 L:Public-Domain BSD-like
 
+P:stranger
+V:1
+A:noarch
+L:custom
+
 `
 
 // dpkgDB is what dpkg writes.

@@ -114,8 +114,8 @@ func (d *Document) SPDX() ([]byte, error) {
 	return d.fit(func(needs bool, notes []string) ([]byte, error) {
 		doc := d.spdx(needs, notes)
 		content, err := encode(doc)
-		if err != nil {
-			return nil, err
+		if err != nil || len(content) > MaxDocument {
+			return content, err
 		}
 		// The identity is a digest of everything else.
 		doc.Namespace += "/" + percent(cmp.Or(d.in.Name, "sbom")) + "-" + uuid(content)

@@ -180,6 +180,28 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// TestWhatOfARecordLiesOnItsPage has numbers worked out by hand from fileformat2, for
+// pages of 4096 bytes: X = 4061, M = 489.
+func TestWhatOfARecordLiesOnItsPage(t *testing.T) {
+	d := sqlite{usable: 4096}
+	for size, want := range map[uint64]uint64{1: 1, 4061: 4061, 4062: 489, 4581: 489, 4582: 490, 8153: 4061, 8154: 489, 8673: 489} {
+		if got := d.local(size); got != want {
+			t.Errorf("%d bytes: %d on the page, want %d", size, got, want)
+		}
+	}
+}
+
+func TestBlobsThatOverlapCostNoMoreThanTheFile(t *testing.T) {
+	h, _ := sample(1, 3000)
+	b := rpmtest.NDB([][]byte{h})
+	for at := 48; at < 4096; at += 16 {
+		copy(b[at:], b[32:48])
+	}
+	if got, err := read(b); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "overlap") || len(got) > 3 {
+		t.Errorf("%d packages, %v", len(got), err)
+	}
+}
+
 func TestReadEndsWithItsCaller(t *testing.T) {
 	headers, _ := samples()
 	stop, calls := errors.New("stop"), 0
