@@ -8,7 +8,8 @@
 // devices can be mounted), "xattrs" (the temporary folder takes them), "data"
 // (FLEDGE_TEST_DATA names a folder with the published schemas), "glibc" and "musl" (a
 // dynamic loader of theirs), "kernel" (a guest
-// kernel for QEMU) and "fledge" (cmd/fledge can be built).
+// kernel for QEMU), "fledge" (cmd/fledge can be built) and "npm" (the modules of
+// tools/npm are installed).
 package testneed
 
 import (
@@ -65,6 +66,22 @@ func Data(t testing.TB, name string) string {
 		Missing(t, "data", "FLEDGE_TEST_DATA is not set")
 	}
 	return filepath.Join(dir, name)
+}
+
+// Node returns the path of a script in tools/npm, for the program node, and skips t
+// unless the module that it uses is installed there.
+func Node(t testing.TB, script, module string) string {
+	t.Helper()
+	Tool(t, "node")
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(filepath.Dir(strings.TrimSpace(string(out))), "tools", "npm")
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", filepath.FromSlash(module), "package.json")); err != nil {
+		Missing(t, "npm", "tools/npm/node_modules has no "+module)
+	}
+	return filepath.Join(dir, script)
 }
 
 // Missing skips t aloud, or fails it when FLEDGE_TEST_REQUIRE names need.
