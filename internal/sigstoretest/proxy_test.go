@@ -41,7 +41,6 @@ func ask(client *http.Client, url string) (int, string, error) {
 }
 
 func TestProxyTreatsRequestsAsTold(t *testing.T) {
-	client := &http.Client{Timeout: 300 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
 	for name, test := range map[string]struct {
 		fault  Fault
 		status int
@@ -55,16 +54,21 @@ func TestProxyTreatsRequestsAsTold(t *testing.T) {
 		"lost":           {Fault{Times: 1, Lose: true}, 0, "", true, 1},
 		"hang":           {Fault{Times: 1, Hang: true}, 0, "", true, 0},
 		"slow":           {Fault{Times: 1, Delay: 20 * time.Millisecond}, 200, "hello there", false, 1},
-		"slower":         {Fault{Times: 1, Delay: time.Minute}, 0, "", true, 0},
+		"slower":         {Fault{Times: 1, Delay: time.Hour}, 0, "", true, 0},
 		"no such matter": {Fault{Status: 500, Match: func(*http.Request) bool { return false }}, 200, "hello there", false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, served := proxied(t)
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+			if test.fault.Hang || test.fault.Delay == time.Hour {
+				client.Timeout = 100 * time.Millisecond
+			}
 			p.Fail(test.fault)
 			status, text, err := ask(client, p.URL())
 			if status != test.status || text != test.text || (err != nil) != test.fails || *served != test.served {
 				t.Errorf("%d %q %v, served %d times; want %+v", status, text, err, *served, test)
 			}
+			client.Timeout = time.Minute
 			if status, text, err := ask(client, p.URL()); status != 200 || text != "hello there" || err != nil {
 				t.Errorf("the next: %d %q %v, want it to be passed on", status, text, err)
 			}
