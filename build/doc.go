@@ -4,6 +4,7 @@
 // [Build] is the pipeline and knows no format; the packages below it do:
 //
 //	config   fledge.toml and the files beside it → a Config and manifest fields
+//	lock     fledge.lock → what the names in fledge.toml stand for
 //	image    an OCI image → verified layers
 //	layer    layers → tree.Tree, contents into the writer
 //	guest    the agent → tree
@@ -11,6 +12,10 @@
 //	preflight tree → what keeps it from booting
 //	size     tree → where its bytes are
 //	ext4     tree → filesystem image
+//
+// [ResolveLock] makes a lock, and [RecordedLock] the one of an earlier build's Materials.
+// Request.Lock makes a build take what is pinned, without changing a byte as long as
+// the names stand for the same.
 //
 // # Determinism
 //

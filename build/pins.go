@@ -174,6 +174,44 @@ func (b *builder) busyboxRequest(arch string) guest.BusyboxRequest {
 	return r
 }
 
+// RecordedLock makes the lock with which a build takes again what an earlier one has
+// read: the Materials of its Result, from wherever they were kept. A record that lacks
+// something that c leaves open, or that has malformed digests, is an error.
+func RecordedLock(c *config.Config, record []Material) (*lock.Lock, error) {
+	l, err := Unpinned(c)
+	if err != nil {
+		return nil, err
+	}
+	read := map[string]Material{}
+	for _, m := range record {
+		if _, twice := read[m.Name]; !twice {
+			read[m.Name] = m
+		}
+	}
+	if i := l.Image; i != nil {
+		if i.Manifest, i.Index = read["image"].Digest, read["image index"].Digest; i.Manifest == "" {
+			i.Config = read["image config"].Digest
+		}
+	}
+	if a, m := l.Agent, read["agent"]; a != nil {
+		a.SHA256 = strings.TrimPrefix(m.Digest, "sha256:")
+		if a.Strategy == config.AgentRelease {
+			a.Release, a.URL = m.Version, m.URI
+		}
+	}
+	if b, m := l.Busybox, read["busybox"]; b != nil {
+		b.URL, b.SHA256 = m.URI, strings.TrimPrefix(m.Digest, "sha256:")
+	}
+	text, err := l.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if l, err = lock.Parse("", text); err != nil {
+		return nil, fmt.Errorf("making a lock of a recorded build: %w", err)
+	}
+	return l, nil
+}
+
 // ResolveLock makes the lock of a configuration: the pins of r.Lock that hold and
 // are not among renew, and for everything else that the configuration leaves open
 // what it stands for now. Nothing is written.

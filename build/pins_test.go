@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/volant/fledge-action/build/cache"
@@ -222,10 +223,16 @@ func TestMaterialsAreEnoughToBuildAgain(t *testing.T) {
 
 	reg.Push(t, "app:1", appImage(t, "", "two"))
 	hub.Add(release("v2"))
-	agent := got["agent"][0]
-	r.Lock = &lock.Lock{
-		Image: &lock.Image{Reference: ref, Platform: "linux/amd64", Index: got["image index"][0].Digest, Manifest: got["image"][0].Digest},
-		Agent: &lock.Agent{Strategy: "release", Version: "latest", Architecture: "amd64", Release: agent.Version, SHA256: strings.TrimPrefix(agent.Digest, "sha256:")},
+	if r.Lock, err = RecordedLock(r.Config, first.result.Materials); err != nil {
+		t.Fatal(err)
+	}
+	want := &lock.Lock{
+		Version: 1,
+		Image:   &lock.Image{Reference: ref, Platform: "linux/amd64", Index: index.Digest(), Manifest: im.Digest()},
+		Agent:   &lock.Agent{Strategy: "release", Version: "latest", Architecture: "amd64", Release: "v1", URL: got["agent"][0].URI, SHA256: got["agent"][0].Digest[7:]},
+	}
+	if diff := cmp.Diff(want, r.Lock, cmpopts.IgnoreUnexported(lock.Lock{})); diff != "" {
+		t.Errorf("lock (-want +got):\n%s", diff)
 	}
 	r.Locked = true
 	if again := built(t, r); again.artifact != first.artifact || again.manifest != first.manifest {
@@ -535,5 +542,38 @@ func TestTheLockIsInNoMappedFolder(t *testing.T) {
 	os.WriteFile(filepath.Join(dir, "other.lock"), []byte("version = 1\n"), 0o644)
 	if after := built(t, r); after.artifact == before.artifact {
 		t.Error("another file is not in the artifact")
+	}
+}
+
+func TestARecordThatIsNoneOfThisBuildIsRefused(t *testing.T) {
+	hex := strings.Repeat("a", 64)
+	rootfs := "version = \"1\"\nstrategy = \"oci_rootfs\"\nsource.image = \"nginx\"\n" + noAgent
+	initramfs := "version = \"1\"\nstrategy = \"initramfs\"\ninit.path = \"x\"\n"
+	for _, test := range []struct {
+		name, toml string
+		record     []Material
+		want       string // "" is none
+	}{
+		{"of a registry's image", rootfs, []Material{{Name: "image", Digest: "sha256:" + hex}, {Name: "image config", Digest: "sha256:" + hex}}, ""},
+		{"of a Docker archive", rootfs, []Material{{Name: "image config", Digest: "sha256:" + hex}}, ""},
+		{"of nothing", rootfs, nil, `[image] needs "manifest" or "config"`},
+		{"with another digest", rootfs, []Material{{Name: "image", Digest: "sha512:" + hex}}, `"image.manifest" is "sha512:`},
+		{"of busybox", initramfs, []Material{{Name: "busybox", URI: "https://h/busybox", Digest: "sha256:" + hex}}, ""},
+		{"of a busybox from a file", initramfs, []Material{{Name: "busybox", URI: "file:///etc/shadow", Digest: "sha256:" + hex}}, `"busybox.url" is "file:///etc/shadow"`},
+		{"without busybox", initramfs, nil, `"busybox.url" is empty`},
+	} {
+		c, err := config.Parse("fledge.toml", []byte(test.toml))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := RecordedLock(c, test.record)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("a record %s: %v, want %q", test.name, err, test.want)
+		}
+		if want, _ := Unpinned(c); err == nil {
+			if _, open := l.Check(want); open != nil {
+				t.Errorf("a record %s leaves %v open", test.name, open)
+			}
+		}
 	}
 }
