@@ -20,7 +20,6 @@ import (
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/cryptoutils/goodkey"
 	"github.com/sigstore/sigstore/pkg/signature"
 
 	"github.com/volant/fledge-action/attest/trust"
@@ -154,9 +153,6 @@ func newKeypair(signer signature.SignerVerifier) (*keypair, error) {
 	public, err := signer.PublicKey()
 	if err != nil {
 		return nil, err
-	}
-	if err := goodkey.ValidatePubKey(public); err != nil {
-		return nil, fmt.Errorf("the key is weak: %w", err)
 	}
 	details, err := signature.GetDefaultAlgorithmDetails(public)
 	if err != nil {

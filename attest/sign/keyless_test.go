@@ -210,13 +210,13 @@ func TestARefusedTokenIsDescribedAndNeverShown(t *testing.T) {
 		}, `iss "https://elsewhere\x1b[31m", aud "sigstore", exp 2026-03-01T12:00:09Z: is its issuer one that the authority knows?`},
 		{"echoed", func(s *sigstore) {
 			s.authority.fail = func(_ int, w http.ResponseWriter, req *http.Request) bool {
-				http.Error(w, "bad\x00\n"+req.Header.Get("Authorization")+" "+strings.Split(req.Header.Get("Authorization"), ".")[2], 401)
+				http.Error(w, "bad\x00\n"+req.Header.Get("Authorization")+" "+strings.Split(req.Header.Get("Authorization"), ".")[2], http.StatusUnauthorized)
 				return true
 			}
 		}, "certificate authority answered 401 Unauthorized: bad Bearer *** ***; the token has iss"},
 		{"at length", func(s *sigstore) {
 			s.authority.fail = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
-				http.Error(w, strings.Repeat("é", 1000), 403)
+				http.Error(w, strings.Repeat("é", 1000), http.StatusForbidden)
 				return true
 			}
 		}, strings.Repeat("é", maxText/2) + "…; the token"},

@@ -120,15 +120,13 @@ func (s *services) use(ctx context.Context, options *sign.BundleOptions, p *pati
 	}
 	for _, log := range s.logs {
 		transport := &patient{once{service: logService, base: s.base, passes: http.StatusConflict}, p, check}
-		client := &http.Client{Transport: transport, CheckRedirect: noRedirect}
+		client := &http.Client{Transport: transport}
 		options.TransparencyLogs = append(options.TransparencyLogs, sign.NewRekor(&sign.RekorOptions{
 			BaseURL: log.URL, Version: log.MajorAPIVersion, Timeout: forever,
 			Client: newRekor1(log.URL, client), ClientV2: &rekor2{log.URL, client},
 		}))
 	}
 }
-
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // rekor1 is the client of a log of the first generation. The one that sigstore-go would
 // make takes no transport.
