@@ -31,9 +31,10 @@ func (c *clock) now() time.Time {
 }
 
 // agree sets the clock right when Fulcio is asked for a certificate, as Fulcio's is
-// the real one: it is as if that had gone on too.
-func (c *clock) agree(s *sigstoretest.Stack) {
+// the real one: it is as if that had gone on too. Then it calls also.
+func (c *clock) agree(s *sigstoretest.Stack, also func()) {
 	s.Fulcio.Fail(sigstoretest.Fault{Match: func(*http.Request) bool {
+		also()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.ahead = 0
@@ -319,7 +320,7 @@ func TestPatienceEnds(t *testing.T) {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				c := &clock{}
 				signer := keyless(t, s, c.options())
-				c.agree(s)
+				c.agree(s, func() {})
 				break_()
 				defer s.Fulcio.Heal()
 				defer func() {
@@ -372,13 +373,14 @@ func TestCancelledSigningLeavesNothing(t *testing.T) {
 func TestCertificateEndsDuringARetry(t *testing.T) {
 	s := sigstoretest.Start(t, sigstoretest.Options{})
 	r := unsigned(t, s)
-	const outage = 7*time.Minute + 30*time.Second // a certificate lives 10, of which 2 are kept in reserve
-	c := &clock{during: func(_ int, ahead time.Duration) {
-		if ahead > outage {
+	// The log comes back when a second certificate is asked for, not earlier.
+	c := &clock{}
+	asked := 0
+	c.agree(s, func() {
+		if asked++; asked == 2 {
 			s.Rekor.Heal()
 		}
-	}}
-	c.agree(s)
+	})
 	options := c.options()
 	options.Budget = time.Hour
 	s.Rekor.Fail(sigstoretest.HTML(http.StatusBadGateway))
