@@ -34,7 +34,7 @@ func TestProvenanceIsThatOfGitHubsAction(t *testing.T) {
 		"pull request":  {"https://github.com", map[string]any{"ref": "refs/pull/7/merge", "event_name": "pull_request", "runner_environment": "self-hosted", "workflow_ref": "acme/web/.github/workflows/ci.yml@refs/pull/7/merge"}},
 		"enterprise":    {"https://octo.ghe.com", nil},
 		"ruleset":       {"https://github.com", map[string]any{"workflow_ref": "acme/rules/.github/workflows/all.yml@refs/heads/main"}},
-		"path again":    {"https://github.com", map[string]any{"workflow_ref": "acme/web/.github/workflows/acme/web/x.yml@refs/heads/acme/web/"}},
+		"path again":    {"https://github.com", map[string]any{"workflow_ref": "acme/web/.github/workflows/acme/web/x@y.yml@refs/heads/acme/web/"}},
 		"odd ref":       {"https://github.com", map[string]any{"ref": "refs/heads/a<b>&\"ü\\", "workflow_ref": "acme/web/.github/workflows/$&.yml@refs/heads/a<b>&"}},
 		"of enterprise": {"https://github.com", map[string]any{"iss": "/octo-corp"}},
 	}

@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -296,7 +297,8 @@ func TestWhatIsAFault(t *testing.T) {
 	}
 	for _, err := range []error{
 		nil, context.Canceled, context.DeadlineExceeded, &net.DNSError{IsNotFound: true},
-		&net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}, &net.OpError{Op: "dial", Err: context.Canceled}, errors.New("refused by policy"),
+		&net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}, &net.OpError{Op: "dial", Err: context.Canceled}, &net.OpError{Op: "remote error", Err: tls.AlertError(42)},
+		&tls.CertificateVerificationError{Err: io.EOF}, errors.New("refused by policy"),
 	} {
 		if IsFault(err) {
 			t.Errorf("%v is tried again", err)

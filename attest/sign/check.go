@@ -59,18 +59,28 @@ func (s *signer) verify(line, payload []byte, keys sign.Keypair) error {
 	return err
 }
 
-// rules are what a bundle of keys has to satisfy.
+// rules are what a bundle of keys has to satisfy: what the root asks for, and that
+// every service which was used has done what it should.
 func (s *signer) rules(keys sign.Keypair) (root.TrustedMaterial, []verify.VerifierOption, error) {
 	options := []verify.VerifierOption{verify.WithoutStatementPredicate()} // an SBOM has a million nodes
+	if n := len(s.services.logs); n > 0 {                                  // whole: and so if the root has logs
+		options = append(options, verify.WithTransparencyLog(n))
+	}
+	if n := len(s.services.stamps); n > 0 {
+		options = append(options, verify.WithSignedTimestamps(n))
+	}
+	if n := s.services.oldLogs(); n > 0 {
+		options = append(options, verify.WithIntegratedTimestamps(n))
+	}
 	own, isKey := keys.(*keypair)
 	if !isKey {
 		if len(s.root.Material.CTLogs()) > 0 {
 			options = append(options, verify.WithSignedCertificateTimestamps(1))
 		}
-		if len(s.root.Material.RekorLogs()) > 0 {
-			options = append(options, verify.WithTransparencyLog(1))
-		}
-		return s.root.Material, append(options, verify.WithObserverTimestamps(1)), nil
+		return s.root.Material, options, nil
+	}
+	if !s.services.clocked() {
+		options = append(options, verify.WithNoObserverTimestamps())
 	}
 	verifier, err := signature.LoadDefaultVerifier(own.public)
 	if err != nil {
@@ -82,11 +92,5 @@ func (s *signer) rules(keys sign.Keypair) (root.TrustedMaterial, []verify.Verifi
 	if s.root != nil && s.root.Material != nil {
 		material = append(material, s.root.Material)
 	}
-	if len(s.services.logs) > 0 {
-		options = append(options, verify.WithTransparencyLog(len(s.services.logs)))
-	}
-	if s.services.clocked() {
-		return material, append(options, verify.WithObserverTimestamps(1)), nil
-	}
-	return material, append(options, verify.WithNoObserverTimestamps()), nil
+	return material, options, nil
 }

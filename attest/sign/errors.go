@@ -71,6 +71,15 @@ func explain(err error) error {
 	return fmt.Errorf("signing: %w", err)
 }
 
+// bare takes off the address that net/http adds.
+func bare(err error) error {
+	var at *url.Error
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
 func host(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {

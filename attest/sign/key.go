@@ -20,7 +20,6 @@ import (
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
-	"github.com/sigstore/sigstore/pkg/cryptoutils/goodkey"
 	"github.com/sigstore/sigstore/pkg/signature"
 
 	"github.com/volant/fledge-action/attest/trust"
@@ -123,8 +122,10 @@ func openKey(block *pem.Block, data, password []byte) (signature.SignerVerifier,
 			return nil, errors.New("the key is encrypted: its password is needed")
 		case err != nil && strings.Contains(err.Error(), "decrypt"):
 			return nil, errors.New("the password is wrong, or the key is damaged")
+		case err != nil:
+			return nil, errKind
 		}
-		return signer, err
+		return signer, nil
 	case cosign.PrivateKeyPemType, cosign.ECPrivateKeyPemType, cosign.RSAPrivateKeyPemType:
 		if block.Headers["DEK-Info"] != "" {
 			return nil, errors.New("the key is encrypted by OpenSSL: import it with cosign import-key-pair --key FILE")
@@ -133,7 +134,11 @@ func openKey(block *pem.Block, data, password []byte) (signature.SignerVerifier,
 		if err != nil {
 			return nil, errors.New("the key is damaged") // what libraries say may hold parts of it
 		}
-		return signature.LoadDefaultSignerVerifier(private)
+		signer, err := signature.LoadDefaultSignerVerifier(private)
+		if err != nil {
+			return nil, errKind
+		}
+		return signer, nil
 	case "ENCRYPTED PRIVATE KEY":
 		return nil, errors.New("the key is encrypted by OpenSSL: import it with cosign import-key-pair --key FILE")
 	case "PUBLIC KEY", "CERTIFICATE":
@@ -142,17 +147,16 @@ func openKey(block *pem.Block, data, password []byte) (signature.SignerVerifier,
 	return nil, fmt.Errorf("PEM type %.100q: want a private key, of cosign generate-key-pair or PKCS#8", block.Type)
 }
 
+var errKind = errors.New("the key is of another kind than ECDSA P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits, and Ed25519")
+
 func newKeypair(signer signature.SignerVerifier) (*keypair, error) {
 	public, err := signer.PublicKey()
 	if err != nil {
 		return nil, err
 	}
-	if err := goodkey.ValidatePubKey(public); err != nil {
-		return nil, fmt.Errorf("the key is weak or of an unknown kind: %w", err)
-	}
 	details, err := signature.GetDefaultAlgorithmDetails(public)
 	if err != nil {
-		return nil, errors.New("want ECDSA P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits, or Ed25519")
+		return nil, errKind
 	}
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {

@@ -34,7 +34,7 @@ func (p *patience) do(ctx context.Context, service string, try func(context.Cont
 	o.Budget = p.left()
 	start, failed := p.now(), false
 	err := o.Do(ctx, func(ctx context.Context) error {
-		err := try(ctx)
+		err := bare(try(ctx))
 		failed = failed || err != nil
 		return err
 	})

@@ -17,6 +17,7 @@ import (
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	"github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
 	"github.com/sigstore/rekor/pkg/generated/client/entries"
+	"github.com/sigstore/rekor/pkg/generated/models"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -78,16 +79,18 @@ func checkURL(address string) error {
 	return fmt.Errorf("URL %.200q: want https", address)
 }
 
-// clocked tells whether some service vouches for the time: a timestamp authority or a log
-// of the first generation.
-func (s *services) clocked() bool {
+// oldLogs counts the logs of the first generation, which tell the time.
+func (s *services) oldLogs() (n int) {
 	for _, log := range s.logs {
 		if log.MajorAPIVersion == 1 {
-			return true
+			n++
 		}
 	}
-	return len(s.stamps) > 0
+	return n
 }
+
+// clocked tells whether some service vouches for the time.
+func (s *services) clocked() bool { return len(s.stamps)+s.oldLogs() > 0 }
 
 func (s *services) describe() string {
 	var all []string
@@ -117,15 +120,13 @@ func (s *services) use(ctx context.Context, options *sign.BundleOptions, p *pati
 	}
 	for _, log := range s.logs {
 		transport := &patient{once{service: logService, base: s.base, passes: http.StatusConflict}, p, check}
-		client := &http.Client{Transport: transport, CheckRedirect: noRedirect}
+		client := &http.Client{Transport: transport}
 		options.TransparencyLogs = append(options.TransparencyLogs, sign.NewRekor(&sign.RekorOptions{
 			BaseURL: log.URL, Version: log.MajorAPIVersion, Timeout: forever,
 			Client: newRekor1(log.URL, client), ClientV2: &rekor2{log.URL, client},
 		}))
 	}
 }
-
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // rekor1 is the client of a log of the first generation. The one that sigstore-go would
 // make takes no transport.
@@ -141,10 +142,45 @@ func newRekor1(address string, client *http.Client) rekor1 {
 	return rekor1{entries.New(rt, strfmt.Default)}
 }
 
+// CreateLogEntry logs an entry. sigstore-go reads the answer without asking
+// what is in it.
+func (c rekor1) CreateLogEntry(params *entries.CreateLogEntryParams, opts ...entries.ClientOption) (*entries.CreateLogEntryCreated, error) {
+	created, err := c.ClientService.CreateLogEntry(params, opts...)
+	if err == nil {
+		err = complete(created.Payload[created.ETag])
+	}
+	return created, err
+}
+
 // GetLogEntryByUUID gets the entry that was there already: an answer has been lost.
 func (c rekor1) GetLogEntryByUUID(params *entries.GetLogEntryByUUIDParams, opts ...entries.ClientOption) (*entries.GetLogEntryByUUIDOK, error) {
 	params.SetTimeout(forever)
-	return c.ClientService.GetLogEntryByUUID(params, opts...)
+	got, err := c.ClientService.GetLogEntryByUUID(params, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if len(got.Payload) == 0 {
+		return nil, errNoEntry
+	}
+	for _, entry := range got.Payload {
+		err = errors.Join(err, complete(entry))
+	}
+	return got, err
+}
+
+var errNoEntry = errors.New(logService + ": the answer is no entry with its proof")
+
+// complete tells whether an entry has everything that proves it. A proof without
+// hashes is that of the first entry of all.
+func complete(e models.LogEntryAnon) error {
+	if e.Body == nil || e.IntegratedTime == nil || e.LogID == nil || e.LogIndex == nil || e.Verification == nil {
+		return errNoEntry
+	}
+	proof := e.Verification.InclusionProof
+	if proof == nil || proof.RootHash == nil || proof.LogIndex == nil || proof.TreeSize == nil || proof.Checkpoint == nil {
+		return errNoEntry
+	}
+	return nil
 }
 
 // rekor2 is the client of a log of the second generation. rekor-tiles' own takes no
@@ -186,7 +222,7 @@ func (c *rekor2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLo
 	}
 	var logged protorekor.TransparencyLogEntry
 	if err := protojson.Unmarshal(answer, &logged); err != nil {
-		return nil, errors.New("transparency log: the answer is no entry")
+		return nil, errNoEntry
 	}
 	return &logged, nil
 }

@@ -195,8 +195,6 @@ func parseSigning(data []byte) (*root.SigningConfig, error) {
 		return nil, errors.New("rekorTlogUrls without rekorTlogConfig: say how many of the logs to use")
 	case len(config.GetTsaUrls()) > 0 && config.GetTsaConfig() == nil:
 		return nil, errors.New("tsaUrls without tsaConfig: say how many of the timestamp authorities to use")
-	case len(config.GetCaUrls())+len(config.GetRekorTlogUrls())+len(config.GetTsaUrls()) == 0:
-		return nil, errors.New("no service in it")
 	}
 	return root.NewSigningConfigFromProtobuf(config)
 }
