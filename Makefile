@@ -17,7 +17,7 @@ build: ## Build ./fledge, a static binary.
 install: ## Install fledge where "go install" puts programs.
 	CGO_ENABLED=0 go install -trimpath -ldflags '-s -w -buildid=' ./cmd/fledge
 
-tools: ## Install the programs that tests use as second opinions (Debian or Ubuntu, as root or with sudo).
+tools: ## Install what tests use as second opinions (Debian or Ubuntu, as root or with sudo; npm).
 	./tools/install.sh
 
 demo: ## Build an example plugin from an image made here, boot it in QEMU, show its answer.
@@ -36,7 +36,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 20s).
 	FUZZTIME=$(FUZZTIME) ./tools/fuzz.sh
 
 golden: ## Rewrite golden files and generated documents; review the diff.
-	go test -count=1 ./build/config ./manifest -update
+	go test -count=1 ./build/config ./manifest ./attest/statement -update
 	UPDATE_SCRIPTS=1 UPDATE_GOLDEN=1 go test -count=1 ./internal/cli ./cmd/fledge ./build/ext4
 
 docs: golden ## The same as golden.
