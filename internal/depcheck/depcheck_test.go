@@ -45,7 +45,7 @@ var may = map[string][]string{
 	"internal/proof":    {"attest/", "build", "build/", "manifest", "internal/outfile"},
 	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "internal/rebuild", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/boot":     {"build/cache", "build/fetch", "build/guest", "manifest", "internal/ext4read", "internal/tool", "github.com/klauspost/compress/"},
-	"internal/rebuild":  {"attest/statement", "build", "build/config", "build/lock"},
+	"internal/rebuild":  {"attest/statement", "build", "build/config"},
 	"internal/tool":     {},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},

@@ -10,7 +10,6 @@ import (
 	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/config"
-	"github.com/volant/fledge-action/build/lock"
 )
 
 // Names of the options of a record that change what is built.
@@ -54,8 +53,10 @@ func Request(rec *statement.Record, dir string) (build.Request, error) {
 			return r, err
 		}
 	}
-	r.Lock, err = pins(rec, r.Config)
-	return r, err
+	if r.Lock, err = build.RecordedLock(r.Config, materials(rec)); err != nil {
+		return r, fmt.Errorf("reading build record: %w", err)
+	}
+	return r, nil
 }
 
 // below is the path of a file of the project.
@@ -73,61 +74,15 @@ func same(path, digest string, want statement.File) error {
 	return nil
 }
 
-// pins is a lock of what the record says, for what the configuration leaves open.
-func pins(rec *statement.Record, c *config.Config) (*lock.Lock, error) {
-	want, err := build.Unpinned(c)
-	if err != nil {
-		return nil, err
-	}
-	l := &lock.Lock{Version: lock.Version}
-	if want.Image != nil {
-		pin := *want.Image
-		pin.Index, pin.Manifest = digest(rec, "image index"), digest(rec, "image")
-		if pin.Manifest == "" {
-			pin.Config = digest(rec, "image config")
+// materials are the record's dependencies in the words of a build.
+func materials(rec *statement.Record) []build.Material {
+	var all []build.Material
+	for _, d := range rec.Dependencies {
+		if sum := d.Digest["sha256"]; sum != "" {
+			all = append(all, build.Material{Name: d.Name, URI: d.URI, Digest: "sha256:" + sum, Version: d.Version})
 		}
-		if pin.Manifest == "" && pin.Config == "" {
-			return nil, missing("image")
-		}
-		l.Image = &pin
 	}
-	if want.Agent != nil {
-		pin, d := *want.Agent, dependency(rec, "agent")
-		if d == nil {
-			return nil, missing("agent")
-		}
-		pin.Release, pin.URL, pin.SHA256 = d.Version, d.URI, d.Digest["sha256"]
-		l.Agent = &pin
-	}
-	if want.Busybox != nil {
-		pin, d := *want.Busybox, dependency(rec, "busybox")
-		if d == nil {
-			return nil, missing("busybox")
-		}
-		pin.URL, pin.SHA256 = d.URI, d.Digest["sha256"]
-		l.Busybox = &pin
-	}
-	return l, nil
-}
-
-func missing(what string) error {
-	return fmt.Errorf("reading build record: it does not say which %s was taken", what)
-}
-
-// dependency is the only one of a name, or nil.
-func dependency(rec *statement.Record, name string) *statement.Dependency {
-	i := slices.IndexFunc(rec.Dependencies, func(d statement.Dependency) bool { return d.Name == name })
-	if i < 0 || rec.Dependencies[i].Digest["sha256"] == "" {
-		return nil
-	}
-	return &rec.Dependencies[i]
-}
-
-func digest(rec *statement.Record, name string) string {
-	if d := dependency(rec, name); d != nil {
-		return "sha256:" + d.Digest["sha256"]
-	}
-	return ""
+	return all
 }
 
 // Differences tells which inputs of a build are not those of the record, in words,
