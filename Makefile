@@ -33,7 +33,8 @@ test: ## Run all tests. What a missing program or privilege skips is listed at t
 	@go test $(COUNT) -timeout 20m -json ./... | go run ./internal/testneed/summary
 
 race: ## Run the tests that need no privilege under the race detector.
-	go test $(COUNT) -race -short -timeout 15m $$(go list ./... | grep -vE '/(e2e|vmtest|ext4read|bench)')
+	go test $(COUNT) -race -short -timeout 15m $$(go list ./... | grep -vE '/(e2e|vmtest|ext4read|bench|cmd/fledge)')
+	go test $(COUNT) -race -short -timeout 15m -run TestScript ./cmd/fledge
 
 lint: ## Check format, vet, staticcheck, go.mod, generated files and shell scripts.
 	./tools/lint.sh

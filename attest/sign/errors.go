@@ -29,7 +29,7 @@ type GaveUp struct {
 }
 
 func (e *GaveUp) Error() string {
-	return fmt.Sprintf("%s unreachable for %v (last: %v): the artifacts are built and unsigned; run 'fledge attest ARTIFACT' later", e.Service, e.After, e.Last)
+	return fmt.Sprintf("%s unreachable for %v (last: %v)", e.Service, e.After, e.Last)
 }
 
 func (e *GaveUp) Unwrap() error { return e.Last }

@@ -78,7 +78,7 @@ func (p *Program) attest(cmd *cobra.Command, artifact string, f attestFlags) err
 	signed, err := plan.Sign(cmd.Context(), set)
 	report.end(err == nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; nothing was written: run this again later", err)
 	}
 	if f.json {
 		return printed(p.encode(signedOutput(signed)))
@@ -131,8 +131,16 @@ func (r *reporter) stageBegins(format string, args ...any) {
 	r.event(build.Event{Kind: build.StageBegins, Message: fmt.Sprintf(format, args...)})
 }
 
-// resume says what to do when signing failed after a build.
-func resume(artifact string, err error) error {
-	return fmt.Errorf("%w; %s and the files beside it are built and unsigned: sign them later with 'fledge attest %s'",
-		err, filepath.Base(artifact), shellWord(artifact))
+// unsignedError is a build whose signing failed. What was built is there.
+type unsignedError struct {
+	artifact string // path
+	err      error
+}
+
+func (e *unsignedError) Error() string { return e.err.Error() + "; " + e.resume() }
+func (e *unsignedError) Unwrap() error { return e.err }
+
+// resume says what there is and what to do with it.
+func (e *unsignedError) resume() string {
+	return fmt.Sprintf("%s and the files beside it are built and unsigned: sign them later with 'fledge attest %s'", filepath.Base(e.artifact), shellWord(e.artifact))
 }

@@ -68,7 +68,7 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	case err == nil:
 		return ExitOK
 	case ctx.Err() != nil && !errors.As(err, new(printError)):
-		fmt.Fprintln(p.Stderr, Interrupted)
+		fmt.Fprintln(p.Stderr, interrupted(err))
 		return ExitInterrupted
 	case errors.Is(err, errDiffer):
 		return ExitDiffer
@@ -90,6 +90,15 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintf(p.Stderr, "fledge: %s\n", printable(err.Error()))
 	return ExitFailed
+}
+
+// interrupted is what an interrupted command says that ended with err.
+func interrupted(err error) string {
+	var unsigned *unsignedError
+	if errors.As(err, &unsigned) {
+		return "fledge: interrupted; " + printable(unsigned.resume())
+	}
+	return Interrupted
 }
 
 func (p *Program) command() *cobra.Command {

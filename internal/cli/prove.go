@@ -51,7 +51,7 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, f buildFlags, in 
 	}
 	report.stageBegins("signing as %s", plan.Signer)
 	if docs.signed, err = plan.Sign(ctx, docs.set); err != nil {
-		return nil, resume(r.Artifact.Path, err)
+		return nil, &unsignedError{r.Artifact.Path, err}
 	}
 	return docs, nil
 }

@@ -57,7 +57,7 @@ func (p *Program) plan(ctx context.Context, f signFlags, cacheDir string, warn f
 		return nil, err
 	}
 	choice.HasKey = services.PrivateKey != nil
-	if services.OIDC, choice.NoToken, err = p.tokens(f.issuer); err != nil {
+	if services.OIDC, choice.NoToken, err = p.tokens(f, warn); err != nil {
 		return nil, err
 	}
 	plan, err := proof.Decide(ctx, choice, services)
@@ -69,12 +69,12 @@ func (p *Program) plan(ctx context.Context, f signFlags, cacheDir string, warn f
 }
 
 // tokens finds the job's token endpoint, or why there is none.
-func (p *Program) tokens(issuer string) (*oidc.Source, string, error) {
+func (p *Program) tokens(f signFlags, warn func(error)) (*oidc.Source, string, error) {
 	if ok, reason := oidc.Available(p.Getenv); !ok {
 		return nil, reason, nil
 	}
 	getenv := p.Getenv
-	if issuer != "" { // the server may then be any
+	if f.issuer != "" { // the server may then be any
 		getenv = func(name string) string {
 			if name == "GITHUB_SERVER_URL" {
 				return ""
@@ -86,9 +86,10 @@ func (p *Program) tokens(issuer string) (*oidc.Source, string, error) {
 	if err != nil {
 		return nil, "", usageError{err}
 	}
-	if issuer != "" {
-		source.Issuer, source.ServerURL = issuer, p.Getenv("GITHUB_SERVER_URL")
+	if f.issuer != "" {
+		source.Issuer, source.ServerURL = f.issuer, p.Getenv("GITHUB_SERVER_URL")
 	}
+	source.Retry.Budget, source.Retry.Warn = f.budget, warn
 	return source, "", nil
 }
 
