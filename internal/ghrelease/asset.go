@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // mostAssets is how many assets a release takes.
@@ -201,23 +202,62 @@ func (s *Server) bytes(r *http.Request) reply {
 	return refuse(http.StatusNotFound, "Not Found")
 }
 
-func (s *Server) releaseJSON(rel *Release) any {
-	assets := []any{}
-	for i := range rel.Assets {
-		assets = append(assets, s.assetJSON(rel, &rel.Assets[i]))
-	}
+// releaseJSON and assetJSON have what the description requires.
+type releaseJSON struct {
+	ID              int64           `json:"id"`
+	NodeID          string          `json:"node_id"`
+	Tag             string          `json:"tag_name"`
+	TargetCommitish string          `json:"target_commitish"`
+	Name            string          `json:"name"`
+	Body            string          `json:"body"`
+	Draft           bool            `json:"draft"`
+	Prerelease      bool            `json:"prerelease"`
+	Immutable       bool            `json:"immutable"`
+	CreatedAt       time.Time       `json:"created_at"`
+	PublishedAt     *time.Time      `json:"published_at"`
+	URL             string          `json:"url"`
+	AssetsURL       string          `json:"assets_url"`
+	HTMLURL         string          `json:"html_url"`
+	UploadURL       string          `json:"upload_url"`
+	TarballURL      *string         `json:"tarball_url"`
+	ZipballURL      *string         `json:"zipball_url"`
+	Author          json.RawMessage `json:"author"`
+	Assets          []assetJSON     `json:"assets"`
+}
+
+type assetJSON struct {
+	ID                 int64           `json:"id"`
+	NodeID             string          `json:"node_id"`
+	Name               string          `json:"name"`
+	Label              *string         `json:"label"`
+	State              string          `json:"state"`
+	ContentType        string          `json:"content_type"`
+	Size               int             `json:"size"`
+	Digest             *string         `json:"digest"`
+	DownloadCount      int             `json:"download_count"`
+	Uploader           json.RawMessage `json:"uploader"`
+	CreatedAt          time.Time       `json:"created_at"`
+	UpdatedAt          time.Time       `json:"updated_at"`
+	URL                string          `json:"url"`
+	BrowserDownloadURL string          `json:"browser_download_url"`
+}
+
+func (s *Server) releaseJSON(rel *Release) releaseJSON {
 	url := fmt.Sprintf("%s/repos/%s/releases/%d", s.API, s.Repo, rel.ID)
-	var published any
+	j := releaseJSON{
+		ID: rel.ID, NodeID: "R", Tag: rel.Tag, TargetCommitish: "main", Name: rel.Name, Body: rel.Body,
+		Draft: rel.Draft, Prerelease: rel.Prerelease, Immutable: rel.Immutable, CreatedAt: rel.created,
+		URL: url, AssetsURL: url + "/assets", HTMLURL: fmt.Sprintf("%s/%s/releases/tag/%s", s.Web, s.Repo, rel.pathTag()),
+		UploadURL: fmt.Sprintf("%s/repos/%s/releases/%d/assets{?name,label}", s.Uploads, s.Repo, rel.ID),
+		Author:    author, Assets: []assetJSON{},
+	}
 	if !rel.Draft {
-		published = rel.published
+		j.PublishedAt = &rel.published
 	}
-	return map[string]any{
-		"id": rel.ID, "node_id": "R", "tag_name": rel.Tag, "target_commitish": "main", "name": rel.Name, "body": rel.Body,
-		"draft": rel.Draft, "prerelease": rel.Prerelease, "immutable": rel.Immutable, "created_at": rel.created, "published_at": published,
-		"url": url, "assets_url": url + "/assets", "html_url": fmt.Sprintf("%s/%s/releases/tag/%s", s.Web, s.Repo, rel.pathTag()),
-		"upload_url":  fmt.Sprintf("%s/repos/%s/releases/%d/assets{?name,label}", s.Uploads, s.Repo, rel.ID),
-		"tarball_url": nil, "zipball_url": nil, "author": author, "assets": assets,
+	for i := range rel.Assets {
+		j.Assets = append(j.Assets, s.assetJSON(rel, &rel.Assets[i]))
 	}
+	return j
 }
 
 // pathTag stands for the tag in URLs: a draft has none.
@@ -228,7 +268,8 @@ func (rel *Release) pathTag() string {
 	return rel.Tag
 }
 
-var author = func() map[string]any {
+// author is who made everything.
+var author = func() json.RawMessage {
 	u := map[string]any{"login": "octocat", "id": 1, "node_id": "U", "gravatar_id": "", "type": "User", "site_admin": false}
 	for _, key := range []string{
 		"avatar_url", "url", "html_url", "followers_url", "following_url", "gists_url", "starred_url", "subscriptions_url",
@@ -236,18 +277,21 @@ var author = func() map[string]any {
 	} {
 		u[key] = "https://github.test/octocat/" + key
 	}
-	return u
+	text, err := json.Marshal(u)
+	if err != nil {
+		panic(err)
+	}
+	return text
 }()
 
-func (s *Server) assetJSON(rel *Release, a *Asset) any {
-	var sum any
+func (s *Server) assetJSON(rel *Release, a *Asset) assetJSON {
+	j := assetJSON{
+		ID: a.ID, NodeID: "A", Name: a.Name, State: a.State, ContentType: a.ContentType, Size: len(a.Content), CreatedAt: a.created, UpdatedAt: a.created,
+		URL:                fmt.Sprintf("%s/repos/%s/releases/assets/%d", s.API, s.Repo, a.ID),
+		BrowserDownloadURL: fmt.Sprintf("%s/%s/releases/download/%s/%s", s.Web, s.Repo, rel.pathTag(), a.Name),
+	}
 	if a.Digest != "" {
-		sum = a.Digest
+		j.Digest = &a.Digest
 	}
-	return map[string]any{
-		"id": a.ID, "node_id": "A", "name": a.Name, "label": nil, "state": a.State, "content_type": a.ContentType, "size": len(a.Content), "digest": sum,
-		"download_count": 0, "uploader": nil, "created_at": a.created, "updated_at": a.created,
-		"url":                  fmt.Sprintf("%s/repos/%s/releases/assets/%d", s.API, s.Repo, a.ID),
-		"browser_download_url": fmt.Sprintf("%s/%s/releases/download/%s/%s", s.Web, s.Repo, rel.pathTag(), a.Name),
-	}
+	return j
 }

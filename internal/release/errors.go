@@ -59,8 +59,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // again is a failure that may have passed on another try.
 type again struct {
-	err  *Error
-	wait time.Duration // that the server asks for; 0 is the caller's to choose
+	err    *Error
+	wait   time.Duration // that the server asks for; 0 is the caller's to choose
+	others bool          // it waits for another run, which is no failure
 }
 
 func (a *again) Error() string { return a.err.Error() }
@@ -178,7 +179,7 @@ func (r *run) judge(ctx context.Context, what string, err error) error {
 	e := &Error{What: what, Why: fmt.Sprintf("%d %s", a.status, a.text()), Status: a.status, Err: err}
 	if wait, limited := a.limit(); limited {
 		e.Reason = RateLimited
-		return &again{e, wait}
+		return &again{err: e, wait: wait}
 	}
 	switch s := a.status; {
 	case s == http.StatusUnauthorized:

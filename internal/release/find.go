@@ -3,6 +3,7 @@ package release
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -46,7 +47,7 @@ func (r *run) find(ctx context.Context) (*github.RepositoryRelease, error) {
 	if err != nil || len(drafts) == 0 {
 		return nil, err
 	}
-	return drafts[0], r.ambiguous(drafts)
+	return drafts[0], r.ambiguous(ctx, drafts)
 }
 
 // drafts are those of the tag, the lowest id first. The one that this run made is
@@ -87,13 +88,25 @@ func (r *run) drafts(ctx context.Context) ([]*github.RepositoryRelease, error) {
 // ambiguous refuses drafts of which more than the first has other files than the
 // wanted ones: which of them is meant cannot be told. Once this run has written, it
 // stays with its choice.
-func (r *run) ambiguous(drafts []*github.RepositoryRelease) error {
-	if r.wrote || !slices.ContainsFunc(drafts[1:], func(d *github.RepositoryRelease) bool { return !r.holdsNothingElse(d) }) {
+func (r *run) ambiguous(ctx context.Context, drafts []*github.RepositoryRelease) error {
+	if r.wrote {
 		return nil
 	}
+	foreign := false
 	var ids []string
-	for _, d := range drafts {
+	for i, d := range drafts {
 		ids = append(ids, fmt.Sprint(d.ID))
+		if i == 0 || foreign {
+			continue
+		}
+		plain, err := r.holdsNothingElse(ctx, d)
+		if err != nil {
+			return err
+		}
+		foreign = !plain
+	}
+	if !foreign {
+		return nil
 	}
 	return &Error{
 		Reason: Ambiguous, What: "finding " + r.where(), Why: fmt.Sprintf("%d drafts have this tag (ids %s)", len(ids), strings.Join(ids, ", ")),
@@ -103,20 +116,21 @@ func (r *run) ambiguous(drafts []*github.RepositoryRelease) error {
 
 // holdsNothingElse tells whether every asset of a draft is a wanted one, or the
 // remains of an upload of one.
-func (r *run) holdsNothingElse(d *github.RepositoryRelease) bool {
+func (r *run) holdsNothingElse(ctx context.Context, d *github.RepositoryRelease) (bool, error) {
 	for _, a := range d.Assets {
-		found := remoteOf(a)
-		fits := slices.ContainsFunc(r.assets, func(want Asset) bool {
-			if !found.whole() {
-				return found.name == want.Name || found.name == freshName(want)
-			}
-			return (found.name == want.Name || found.name == freshName(want)) && found.digest == want.Digest
-		})
-		if !fits {
-			return false
+		at := remoteOf(a)
+		i := slices.IndexFunc(r.assets, func(want Asset) bool { return at.name == want.Name || at.name == freshName(want) })
+		if i < 0 {
+			return false, nil
+		}
+		if !at.whole() {
+			continue
+		}
+		if same, err := r.same(ctx, r.assets[i], at); err != nil || !same {
+			return false, err
 		}
 	}
-	return true
+	return true, nil
 }
 
 // checkTag makes sure that publishing does not make a tag: GitHub would, at the newest
@@ -216,7 +230,7 @@ func (r *run) publish(ctx context.Context, rel *github.RepositoryRelease) error 
 
 // gone is the failure of a request about a release that was there a moment ago.
 func (r *run) gone(what string, err error) error {
-	return &again{err: &Error{Reason: NotFound, What: what, Why: "the draft is gone", Do: "somebody else deletes drafts of this tag", Status: http.StatusNotFound, Err: err}}
+	return &again{err: &Error{Reason: NotFound, What: what, Why: "the release or the asset is gone", Do: "somebody else deletes them", Status: http.StatusNotFound, Err: err}}
 }
 
 // finish reads the release back, and removes the drafts that it makes superfluous.
@@ -273,27 +287,36 @@ func (r *run) tidy(ctx context.Context, rel *github.RepositoryRelease) {
 		if d.ID == rel.ID || rel.Draft && !own {
 			continue
 		}
-		// The list may be old.
-		now, _, err := r.c.gh.Repositories.GetRelease(ctx, r.c.owner, r.c.repo, d.ID)
-		if isStatus(err, http.StatusNotFound) {
-			continue
+		if err := r.drop(ctx, d.ID, own); err != nil {
+			r.warn(ctx, "draft %d (%s) has the same tag and was left: %v", d.ID, d.HTMLURL, err)
 		}
-		if err != nil || !now.Draft || now.TagName != r.tag || !r.superfluous(now, own) {
-			r.warn(ctx, "draft %d has the same tag and was left: see %s", d.ID, d.HTMLURL)
-			continue
-		}
-		if _, err := r.c.gh.Repositories.DeleteRelease(ctx, r.c.owner, r.c.repo, d.ID); err != nil && !isStatus(err, http.StatusNotFound) {
-			r.warn(ctx, "deleting draft %d, which has the same tag: %v", d.ID, r.judge(ctx, "deleting", err))
-			continue
-		}
-		r.tell(Detail, "deleted draft %d, which had nothing of its own", d.ID)
 	}
 }
 
-// superfluous tells whether nothing is lost with a draft. Title and notes of one that
+// drop deletes a draft with which nothing is lost. Title and notes of one that
 // another run made are compared with what this run would have made.
-func (r *run) superfluous(d *github.RepositoryRelease, own bool) bool {
-	return r.holdsNothingElse(d) && (own || d.GetName() == r.title() && d.GetBody() == r.o.Body)
+func (r *run) drop(ctx context.Context, id int64, own bool) error {
+	d, _, err := r.c.gh.Repositories.GetRelease(ctx, r.c.owner, r.c.repo, id) // the list may be old
+	switch {
+	case isStatus(err, http.StatusNotFound):
+		return nil
+	case err != nil:
+		return r.judge(ctx, "reading it", err)
+	case !d.Draft || d.TagName != r.tag:
+		return errors.New("it has changed")
+	}
+	plain, err := r.holdsNothingElse(ctx, d)
+	if err != nil {
+		return err
+	}
+	if !plain || !own && (d.GetName() != r.title() || d.GetBody() != r.o.Body) {
+		return errors.New("it has files, a title or notes of its own")
+	}
+	if _, err := r.c.gh.Repositories.DeleteRelease(ctx, r.c.owner, r.c.repo, id); err != nil && !isStatus(err, http.StatusNotFound) {
+		return r.judge(ctx, "deleting it", err)
+	}
+	r.tell(Detail, "deleted draft %d, which had nothing of its own", id)
+	return nil
 }
 
 // warn tells of what is left and does no harm.

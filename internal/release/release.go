@@ -144,6 +144,7 @@ type run struct {
 	digests  map[int64]string // of assets that GitHub gives no digest of
 	score    int              // how far this pass came
 	best     int              // how far any pass came
+	waited   time.Duration    // for other runs
 	warnings []string
 }
 
@@ -176,6 +177,10 @@ func (r *run) loop(ctx context.Context) (*Result, error) {
 		wait := again.wait
 		if wait == 0 {
 			wait = r.backoff(failures)
+		}
+		if again.others && r.waited < waitForOthers {
+			failures--
+			r.waited += wait
 		}
 		r.tell(Notice, "%s: %s; trying again in %v", again.err.What, again.err.Why, wait.Round(time.Second/10))
 		if err := r.sleep(ctx, wait); err != nil {

@@ -20,9 +20,14 @@ import (
 const (
 	// An upload that broke off leaves an empty asset, which has the state
 	// "starter", as one that is under way has. A foreign one is taken for the
-	// latter until it is so old, by the server's time.
+	// latter until it is so old, by the server's time, and longer by what a file
+	// takes at a slow line's speed.
 	starterAge  = 2 * time.Minute
+	slowLine    = 4 << 20 // bytes a second
 	starterWait = 30 * time.Second
+	// How long a run waits for other runs' uploads, in all, before that counts as
+	// a failure.
+	waitForOthers = 30 * time.Minute
 	// The second half of a replacement goes on for so long after the context ends.
 	swapTime = 10 * time.Second
 )
@@ -278,7 +283,7 @@ func (r *run) settle(ctx context.Context, rel *github.RepositoryRelease) error {
 // came there.
 func (r *run) put(ctx context.Context, rel *github.RepositoryRelease, want Asset, at *place, number int) error {
 	if at.now != nil && !at.now.whole() {
-		if err := r.clear(ctx, at.now); err != nil {
+		if err := r.clear(ctx, want, at.now); err != nil {
 			return err
 		}
 		at.now = nil
@@ -318,9 +323,9 @@ func (r *run) put(ctx context.Context, rel *github.RepositoryRelease, want Asset
 	}
 	for _, left := range remains {
 		if left.whole() {
-			err = r.remove(ctx, left)
+			err = r.discard(ctx, left)
 		} else {
-			err = r.clear(ctx, left)
+			err = r.clear(ctx, want, left)
 		}
 		if err != nil {
 			return err
@@ -336,7 +341,7 @@ func (r *run) replace(ctx context.Context, rel *github.RepositoryRelease, want A
 		// What is left of an earlier try would be in the way.
 		for i, left := range at.rest {
 			if left.name == freshName(want) {
-				if err := r.clear(ctx, left); err != nil {
+				if err := r.clear(ctx, want, left); err != nil {
 					return err
 				}
 				at.rest = slices.Delete(at.rest, i, i+1)
@@ -352,6 +357,7 @@ func (r *run) replace(ctx context.Context, rel *github.RepositoryRelease, want A
 	if err := r.exchange(ctx, want, at); err != nil {
 		return err
 	}
+	at.now.name = oldName(want.Name, at.now.id)
 	at.old = append(at.old, at.now)
 	at.now, at.fresh = at.fresh, nil
 	return nil
@@ -387,12 +393,13 @@ func (r *run) exchange(ctx context.Context, want Asset, at *place) error {
 
 // clear removes what an upload left that did not end. It may still be under way in
 // another run, so a young one of another is given time.
-func (r *run) clear(ctx context.Context, at *remote) error {
+func (r *run) clear(ctx context.Context, want Asset, at *remote) error {
 	now := time.Unix(r.c.date.Load(), 0)
-	if left := starterAge - now.Sub(at.created); !r.unsure[at.name] && !at.whole() && left > 0 {
+	age := starterAge + time.Duration(want.Size/slowLine)*time.Second
+	if left := age - now.Sub(at.created); !r.unsure[at.name] && !at.whole() && left > 0 {
 		return &again{
 			err:  &Error{Reason: Unavailable, What: "uploading " + at.name + " to " + r.where(), Why: "another upload of it seems to be under way"},
-			wait: min(starterWait, left),
+			wait: min(starterWait, left), others: true,
 		}
 	}
 	if err := r.remove(ctx, at); err != nil {
@@ -400,6 +407,22 @@ func (r *run) clear(ctx context.Context, at *remote) error {
 	}
 	delete(r.unsure, at.name)
 	return nil
+}
+
+// discard removes what is left of a replacement, if it still is that: another run,
+// with other bytes, may have given it the wanted name since it was listed.
+func (r *run) discard(ctx context.Context, left *remote) error {
+	now, _, err := r.c.gh.Repositories.GetReleaseAsset(ctx, r.c.owner, r.c.repo, left.id)
+	if isStatus(err, http.StatusNotFound) {
+		return nil
+	}
+	if err == nil && now.GetName() != left.name {
+		return &again{err: &Error{Reason: Clashes, What: "removing " + left.name + " from " + r.where(), Why: "another run has renamed it to " + now.GetName()}}
+	}
+	if err != nil {
+		return r.judge(ctx, "removing "+left.name+" from "+r.where(), err)
+	}
+	return r.remove(ctx, left)
 }
 
 func (r *run) remove(ctx context.Context, at *remote) error {
@@ -449,7 +472,9 @@ func (r *run) upload(ctx context.Context, rel *github.RepositoryRelease, want As
 		return nil, &Error{Reason: Changed, What: what, Why: err.Error(), Do: "run the same again when nothing writes to it"}
 	}
 	if err != nil {
-		r.unsure[name] = true
+		if a, answered := answerOf(err); !answered || a.status >= 500 {
+			r.unsure[name] = true // the asset may be there, empty or whole
+		}
 		return nil, r.uploadFailed(ctx, what, err)
 	}
 	got := remoteOf(answer)
