@@ -412,6 +412,22 @@ func TestSeveralDrafts(t *testing.T) {
 		}
 		w.release()
 	})
+	t.Run("a lower one is visible late", func(t *testing.T) {
+		w := newWorld(t)
+		w.ListDelay = func() time.Duration { return time.Minute }
+		if _, err := w.client().Publish(t.Context(), "v1", []Asset{file("theirs", "x")}, w.with(Options{Draft: true})); err != nil {
+			t.Fatal(err)
+		}
+		w.ListDelay = nil
+		w.OnChange = func(s *ghrelease.Server) {
+			if all := s.Releases(); len(all) == 2 && contents(all[1]) == "a=one" {
+				w.now = w.now.Add(time.Minute)
+			}
+		}
+		if got := w.must(Options{}, file("a", "one")); got.ID != 1 || contents(w.release()) != "theirs=x a=one" {
+			t.Errorf("result %+v, release %+v", got, w.release())
+		}
+	})
 	t.Run("the second has other files", func(t *testing.T) {
 		w := newWorld(t)
 		w.Add(ours)

@@ -322,12 +322,7 @@ func (r *run) put(ctx context.Context, rel *github.RepositoryRelease, want Asset
 		remains = append(remains, at.fresh)
 	}
 	for _, left := range remains {
-		if left.whole() {
-			err = r.discard(ctx, left)
-		} else {
-			err = r.clear(ctx, want, left)
-		}
-		if err != nil {
+		if err := r.clear(ctx, want, left); err != nil {
 			return err
 		}
 	}
@@ -391,38 +386,34 @@ func (r *run) exchange(ctx context.Context, want Asset, at *place) error {
 	return err
 }
 
-// clear removes what an upload left that did not end. It may still be under way in
-// another run, so a young one of another is given time.
-func (r *run) clear(ctx context.Context, want Asset, at *remote) error {
+// clear removes what is left of an upload that did not end, or of a replacement. An
+// upload may still be under way in another run, so a young one of another is given
+// time. And what was listed may be old: another run may have completed the upload, or
+// given the asset its name, since then.
+func (r *run) clear(ctx context.Context, want Asset, left *remote) error {
 	now := time.Unix(r.c.date.Load(), 0)
 	age := starterAge + time.Duration(want.Size/slowLine)*time.Second
-	if left := age - now.Sub(at.created); !r.unsure[at.name] && !at.whole() && left > 0 {
+	if more := age - now.Sub(left.created); !left.whole() && !r.unsure[left.name] && more > 0 {
 		return &again{
-			err:  &Error{Reason: Unavailable, What: "uploading " + at.name + " to " + r.where(), Why: "another upload of it seems to be under way"},
-			wait: min(starterWait, left), others: true,
+			err:  &Error{Reason: Unavailable, What: "uploading " + left.name + " to " + r.where(), Why: "another upload of it seems to be under way"},
+			wait: min(starterWait, more), others: true,
 		}
 	}
-	if err := r.remove(ctx, at); err != nil {
-		return err
+	what := "removing " + left.name + " from " + r.where()
+	asset, _, err := r.c.gh.Repositories.GetReleaseAsset(ctx, r.c.owner, r.c.repo, left.id)
+	switch {
+	case isStatus(err, http.StatusNotFound):
+	case err != nil:
+		return r.judge(ctx, what, err)
+	case asset.GetName() != left.name || asset.GetState() != left.state:
+		return &again{err: &Error{Reason: Clashes, What: what, Why: "another run has changed it"}}
+	default:
+		if err := r.remove(ctx, left); err != nil {
+			return err
+		}
 	}
-	delete(r.unsure, at.name)
+	delete(r.unsure, left.name)
 	return nil
-}
-
-// discard removes what is left of a replacement, if it still is that: another run,
-// with other bytes, may have given it the wanted name since it was listed.
-func (r *run) discard(ctx context.Context, left *remote) error {
-	now, _, err := r.c.gh.Repositories.GetReleaseAsset(ctx, r.c.owner, r.c.repo, left.id)
-	if isStatus(err, http.StatusNotFound) {
-		return nil
-	}
-	if err == nil && now.GetName() != left.name {
-		return &again{err: &Error{Reason: Clashes, What: "removing " + left.name + " from " + r.where(), Why: "another run has renamed it to " + now.GetName()}}
-	}
-	if err != nil {
-		return r.judge(ctx, "removing "+left.name+" from "+r.where(), err)
-	}
-	return r.remove(ctx, left)
 }
 
 func (r *run) remove(ctx context.Context, at *remote) error {
