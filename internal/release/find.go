@@ -114,16 +114,17 @@ func (r *run) ambiguous(ctx context.Context, drafts []*github.RepositoryRelease)
 	}
 }
 
-// holdsNothingElse tells whether every asset of a draft is a wanted one, or the
-// remains of an upload of one.
+// holdsNothingElse tells whether every asset of a draft is a wanted one, one that may be
+// replaced by it, or the remains of an upload of one.
 func (r *run) holdsNothingElse(ctx context.Context, d *github.RepositoryRelease) (bool, error) {
 	for _, a := range d.Assets {
 		at := remoteOf(a)
-		i := slices.IndexFunc(r.assets, func(want Asset) bool { return at.name == want.Name || at.name == freshName(want) })
-		if i < 0 {
+		name, mark := at.of()
+		i := slices.IndexFunc(r.assets, func(want Asset) bool { return want.Name == name })
+		if i < 0 || mark == oldMark && !r.replaces(true) {
 			return false, nil
 		}
-		if !at.whole() {
+		if !at.whole() || r.replaces(true) {
 			continue
 		}
 		if same, err := r.same(ctx, r.assets[i], at); err != nil || !same {

@@ -59,6 +59,27 @@ func freshName(a Asset) string { return a.Name + freshMark + a.Digest[len("sha25
 // oldName is the name that an asset has while its replacement gets its name.
 func oldName(name string, id int64) string { return fmt.Sprintf("%s%s%d", name, oldMark, id) }
 
+// of tells which name an asset has, or had, or is to get. Only what surely is of our
+// making counts as the remains of a replacement: the name tells the asset's own id, or
+// the start of its own digest.
+func (a *remote) of() (name, mark string) {
+	if base, id, ok := cutLast(a.name, oldMark); ok && id == fmt.Sprint(a.id) && a.whole() {
+		return base, oldMark
+	}
+	base, hex, ok := cutLast(a.name, freshMark)
+	if ok && len(hex) == freshHex && (!a.whole() || a.digest == "" || strings.HasPrefix(a.digest, "sha256:"+hex)) {
+		return base, freshMark
+	}
+	return a.name, ""
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i > 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
 // list reads a release's assets, by name.
 func (r *run) list(ctx context.Context, id int64) (map[string]*remote, error) {
 	what := "listing assets of " + r.where()
@@ -129,8 +150,7 @@ type place struct {
 	rest  []*remote // other remains of replacements
 }
 
-// places sorts what is on a release. Only what surely is of our making counts as
-// remains: the name tells the asset's own id, or the start of its own digest.
+// places sorts what is on a release.
 func (r *run) places(ctx context.Context, list map[string]*remote) (map[string]*place, error) {
 	all := map[string]*place{}
 	for _, want := range r.assets {
@@ -138,11 +158,13 @@ func (r *run) places(ctx context.Context, list map[string]*remote) (map[string]*
 	}
 	for _, name := range sortedNames(list) {
 		at := list[name]
-		if base, id, ok := cutLast(name, oldMark); ok && all[base] != nil && id == fmt.Sprint(at.id) && at.whole() {
-			all[base].old = append(all[base].old, at)
-		}
-		if base, hex, ok := cutLast(name, freshMark); ok && all[base] != nil && len(hex) == freshHex && (!at.whole() || strings.HasPrefix(cmp.Or(at.digest, "sha256:"+hex), "sha256:"+hex)) {
-			all[base].rest = append(all[base].rest, at)
+		base, mark := at.of()
+		switch p := all[base]; {
+		case p == nil:
+		case mark == oldMark:
+			p.old = append(p.old, at)
+		case mark == freshMark:
+			p.rest = append(p.rest, at)
 		}
 	}
 	for _, want := range r.assets {
@@ -169,13 +191,6 @@ func sortedNames(list map[string]*remote) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-func cutLast(s, sep string) (before, after string, ok bool) {
-	if i := strings.LastIndex(s, sep); i > 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // survey reads what is there and finds, before anything is written, what stands in the
