@@ -54,8 +54,8 @@ func check(tag string, assets []Asset, o Options) error {
 		return invalid("no files")
 	case len(assets) > MaxAssets:
 		return invalid("%d files: GitHub takes %d a release", len(assets), MaxAssets)
-	case utf8.RuneCountInString(o.Body) > MaxNotes:
-		return invalid("release notes have %d characters: GitHub takes %d", utf8.RuneCountInString(o.Body), MaxNotes)
+	case utf8.RuneCountInString(o.Body) > MaxNotes, utf8.RuneCountInString(o.Notes) > MaxNotes:
+		return invalid("release notes have %d characters: GitHub takes %d", max(utf8.RuneCountInString(o.Body), utf8.RuneCountInString(o.Notes)), MaxNotes)
 	case o.Draft && o.MakeLatest != "":
 		return invalid("a draft cannot be the latest release")
 	case o.Prerelease && o.MakeLatest == "true":

@@ -51,6 +51,7 @@ func TestWhatGitHubWouldRefuseIsNotSent(t *testing.T) {
 		{change(func(a *Asset) { a.Open = nil }), "v1", Options{}, "cannot be opened"},
 		{many[:1], "v1", Options{Body: strings.Repeat("ä", MaxNotes), DryRun: true}, ""},
 		{many[:1], "v1", Options{Body: strings.Repeat("a", MaxNotes+1)}, "release notes have 125001 characters"},
+		{many[:1], "v1", Options{Notes: strings.Repeat("a", MaxNotes+1)}, "release notes have 125001 characters"},
 		{many[:1], "v1", Options{MakeLatest: "yes"}, `make latest is "yes"`},
 		{many[:1], "v1", Options{MakeLatest: "true", Prerelease: true}, "a prerelease cannot be the latest"},
 		{many[:1], "v1", Options{MakeLatest: "true", Draft: true}, "a draft cannot be the latest"},

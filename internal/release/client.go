@@ -156,5 +156,10 @@ func DownloadURL(server, repo, tag, name string) string {
 	return fmt.Sprintf("%s/%s/releases/download/%s/%s", strings.TrimSuffix(server, "/"), repo, escapeTag(tag), url.PathEscape(name))
 }
 
+// PageURL is the page of a published release.
+func PageURL(server, repo, tag string) string {
+	return fmt.Sprintf("%s/%s/releases/tag/%s", strings.TrimSuffix(server, "/"), repo, escapeTag(tag))
+}
+
 // escapeTag keeps the slashes of a tag: GitHub's pages do.
 func escapeTag(tag string) string { return strings.ReplaceAll(url.PathEscape(tag), "%2F", "/") }

@@ -154,8 +154,8 @@ func (r *run) checkTag(ctx context.Context) error {
 func (r *run) create(ctx context.Context) (*github.RepositoryRelease, error) {
 	what := "creating a draft of " + r.where()
 	req := github.CreateReleaseRequest{TagName: r.tag, Name: github.Ptr(r.title()), Draft: github.Ptr(true), Prerelease: github.Ptr(r.o.Prerelease)}
-	if r.o.Body != "" {
-		req.Body = github.Ptr(r.o.Body)
+	if notes := r.notes(); notes != "" {
+		req.Body = &notes
 	}
 	r.tell(Stage, "creating a draft of %s", r.where())
 	own, _, err := r.c.gh.Repositories.CreateRelease(ctx, r.c.owner, r.c.repo, req)
@@ -178,7 +178,11 @@ func (r *run) create(ctx context.Context) (*github.RepositoryRelease, error) {
 			return nil, err
 		}
 	}
-	return r.find(ctx)
+	rel, err := r.find(ctx)
+	if err == nil && rel == nil { // published or deleted since the tag was asked for
+		err = r.gone(what, nil)
+	}
+	return rel, err
 }
 
 // listed tells whether the newest releases have an id.
@@ -192,6 +196,9 @@ func (r *run) listed(ctx context.Context, id int64) (bool, error) {
 
 // title is the name of a release that this run makes.
 func (r *run) title() string { return cmp.Or(r.o.Name, r.tag) }
+
+// notes are those of a release that this run makes.
+func (r *run) notes() string { return cmp.Or(r.o.Body, r.o.Notes) }
 
 // publish makes the draft public. Everything is on it.
 func (r *run) publish(ctx context.Context, rel *github.RepositoryRelease) error {
@@ -207,10 +214,14 @@ func (r *run) publish(ctx context.Context, rel *github.RepositoryRelease) error 
 	}
 	r.tell(Stage, "publishing %s", r.where())
 	req := github.UpdateReleaseRequest{TagName: github.Ptr(r.tag), Draft: github.Ptr(false)}
+	body := r.o.Body
+	if rel.GetBody() == "" {
+		body = r.notes()
+	}
 	for _, f := range []struct {
 		to    **string
 		value string
-	}{{&req.Name, r.o.Name}, {&req.Body, r.o.Body}, {&req.MakeLatest, r.o.MakeLatest}} {
+	}{{&req.Name, r.o.Name}, {&req.Body, body}, {&req.MakeLatest, r.o.MakeLatest}} {
 		if f.value != "" {
 			*f.to = github.Ptr(f.value)
 		}
@@ -310,7 +321,7 @@ func (r *run) drop(ctx context.Context, id int64, own bool) error {
 	if err != nil {
 		return err
 	}
-	if !plain || !own && (d.GetName() != r.title() || d.GetBody() != r.o.Body) {
+	if !plain || !own && (d.GetName() != r.title() || d.GetBody() != r.notes()) {
 		return errors.New("it has files, a title or notes of its own")
 	}
 	if _, err := r.c.gh.Repositories.DeleteRelease(ctx, r.c.owner, r.c.repo, id); err != nil && !isStatus(err, http.StatusNotFound) {

@@ -44,6 +44,8 @@ type Options struct {
 	// Name and Body are title and notes. "" leaves those of a draft that is there;
 	// a new one is named after its tag. A published release keeps its own.
 	Name, Body string
+	// Notes are the notes of a release that would have none.
+	Notes string
 	Clash      Clash
 	// DryRun only reads, and tells what would be done.
 	DryRun bool

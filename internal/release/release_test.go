@@ -80,6 +80,29 @@ func TestDraftOfAPersonIsCompletedAndKeepsWhatItHas(t *testing.T) {
 	}
 }
 
+func TestNotesOfAReleaseThatHasNone(t *testing.T) {
+	for _, tt := range []struct {
+		there string // "-" for no draft
+		o     Options
+		want  string
+	}{
+		{"-", Options{Notes: "made"}, "made"},
+		{"", Options{Notes: "made"}, "made"},
+		{"theirs", Options{Notes: "made"}, "theirs"},
+		{"-", Options{Notes: "made", Body: "given"}, "given"},
+		{"theirs", Options{Notes: "made", Body: "given"}, "given"},
+	} {
+		w := newWorld(t)
+		if tt.there != "-" {
+			w.Add(ghrelease.Release{Tag: "v1", Draft: true, Body: tt.there})
+		}
+		w.must(tt.o, file("a", "one"))
+		if got := w.release().Body; got != tt.want {
+			t.Errorf("%q with %+v: notes %q, want %q", tt.there, tt.o, got, tt.want)
+		}
+	}
+}
+
 func TestInterruptedRunIsContinued(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -255,6 +278,27 @@ func TestForeignUploadIsGivenTime(t *testing.T) {
 	}
 	if contents(w.release()) != "a=one" {
 		t.Errorf("release has %q", contents(w.release()))
+	}
+}
+
+// The refusal of an upload tells that the empty asset is not this run's.
+func TestUploadOfAnotherRunIsNotEnded(t *testing.T) {
+	w := newWorld(t)
+	w.Fault = func(r *http.Request) ghrelease.Fault {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/assets") {
+			w.Fault = func(*http.Request) ghrelease.Fault { return ghrelease.Starter }
+			other := r.Clone(t.Context())
+			other.Body = io.NopCloser(strings.NewReader("one"))
+			if resp, err := w.Server.RoundTrip(other); err != nil || resp.StatusCode != http.StatusBadGateway {
+				t.Errorf("the other run's upload: %+v, %v", resp, err)
+			}
+			w.Fault = nil
+		}
+		return ghrelease.None
+	}
+	w.must(Options{}, file("a", "one"))
+	if len(w.slept) < 4 || w.slept[1] != 30*time.Second {
+		t.Errorf("slept %v", w.slept)
 	}
 }
 
@@ -472,6 +516,41 @@ func TestSeveralDrafts(t *testing.T) {
 			t.Errorf("result %+v", got)
 		}
 	})
+}
+
+// Another run publishes a draft in the moment in which this one would delete it.
+func TestPublishedReleaseIsNotDeleted(t *testing.T) {
+	w := newWorld(t)
+	w.ListDelay = func() time.Duration { return time.Minute }
+	w.must(Options{Draft: true}, file("a", "one")) // the first, which the second run does not see at once
+	failed := false
+	w.Fault = func(r *http.Request) ghrelease.Fault {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/assets") {
+			w.now, failed = w.now.Add(time.Minute), true // now it sees the first
+			return ghrelease.Before502
+		}
+		all := w.Releases()
+		if failed && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, fmt.Sprintf("releases/%d", all[1].ID)) {
+			w.Fault = nil
+			if _, err := w.client().Publish(t.Context(), "v1", []Asset{file("a", "one")}, w.with(Options{ID: all[1].ID})); err != nil {
+				t.Error(err)
+			}
+		}
+		return ghrelease.None
+	}
+	got := w.must(Options{Draft: true}, file("a", "one"))
+	if len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "it has changed") || w.Fault != nil {
+		t.Errorf("warnings %q", got.Warnings)
+	}
+	published := 0
+	for _, r := range w.Releases() {
+		if !r.Draft {
+			published++
+		}
+	}
+	if published != 1 {
+		t.Errorf("releases %+v", w.Releases())
+	}
 }
 
 func TestReleaseByID(t *testing.T) {
