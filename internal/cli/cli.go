@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,12 @@ const (
 	ExitInterrupted = 130 // SIGINT, SIGTERM or SIGHUP
 )
 
-// Interrupted is what an interrupted command says.
-const Interrupted = "fledge: interrupted; nothing was written or left running"
+// What an interrupted command says, and how long it may take to clean up, unless it
+// says otherwise. What holds it up then, such as syncing a large file, is cut short.
+const (
+	interrupted  = "fledge: interrupted; nothing was written or left running"
+	defaultGrace = 800 * time.Millisecond
+)
 
 // Program is what the command line runs in.
 type Program struct {
@@ -33,6 +38,23 @@ type Program struct {
 
 	// StderrWidth is the columns of the terminal that Stderr is, 0 when it is none.
 	StderrWidth int
+
+	interruption atomic.Pointer[interruption]
+}
+
+// interruption is how a command ends that is interrupted.
+type interruption struct {
+	text  string
+	grace time.Duration
+}
+
+// Interruption is what the running command says when it is interrupted, and how long
+// it may take to clean up.
+func (p *Program) Interruption() (text string, grace time.Duration) {
+	if i := p.interruption.Load(); i != nil {
+		return i.text, i.grace
+	}
+	return interrupted, defaultGrace
 }
 
 // usageError is a mistake in flags or arguments.
@@ -63,7 +85,8 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	case err == nil:
 		return ExitOK
 	case ctx.Err() != nil && !errors.As(err, new(printError)):
-		fmt.Fprintln(p.Stderr, Interrupted)
+		text, _ := p.Interruption()
+		fmt.Fprintln(p.Stderr, text)
 		return ExitInterrupted
 	case errors.Is(err, errDiffer):
 		return ExitDiffer
@@ -117,7 +140,7 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.buildCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
+	root.AddCommand(p.buildCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.releaseCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArgs
@@ -130,7 +153,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := "see 'fledge --help'"
+	hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = fmt.Sprintf("did you mean %q?", near[0])
 	}

@@ -34,9 +34,11 @@ var may = map[string][]string{
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
 	"build/initramfs":   {"build/tree", "github.com/klauspost/compress/zstd"},
 	"build":             {"build/", "manifest", "internal/outfile", "github.com/google/go-containerregistry/pkg/authn", "golang.org/x/sys/unix"},
-	"internal/cli":      {"build", "build/", "manifest", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
+	"internal/cli":      {"build", "build/", "manifest", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "internal/release", "internal/relnotes", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/boot":     {"build/cache", "build/fetch", "build/guest", "manifest", "internal/ext4read", "internal/tool", "github.com/klauspost/compress/"},
 	"internal/tool":     {},
+	"internal/release":  {"github.com/google/go-github/v89/github"},
+	"internal/relnotes": {"manifest"},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
 	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
@@ -45,7 +47,7 @@ var may = map[string][]string{
 }
 
 // testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/testneed", "internal/vmtest", "examples"}
 
 // runners are the packages that may import internal/tool, and so run a program of
 // the host. None of them makes an artifact.

@@ -8,17 +8,19 @@ import (
 	"unicode/utf8"
 )
 
+// SumsName is the list of digests that is verified after the upload.
+const SumsName = "SHA256SUMS"
+
 // Limits of GitHub, and of names. See docs/release.md for where they come from.
 const (
-	MaxAssets = 1000         // of a release
-	MaxSize   = 2<<30 - 1    // bytes of an asset
-	MaxNotes  = 125_000      // characters of a release's notes
-	MaxName   = 200          // bytes of an asset's name, which leaves room for that of a replacement
-	maxTag    = 255          // bytes
-	sumsName  = "SHA256SUMS" // the list of digests that is verified after the upload
-	maxSums   = 1 << 20      // bytes of it
-	freshMark = ".new-"      // between a name and 12 digits of its new digest
-	oldMark   = ".old-"      // between a name and the id of the asset that had it
+	MaxAssets = 1000      // of a release
+	MaxSize   = 2<<30 - 1 // bytes of an asset
+	MaxNotes  = 125_000   // characters of a release's notes
+	MaxName   = 200       // bytes of an asset's name, which leaves room for that of a replacement
+	maxTag    = 255       // bytes
+	maxSums   = 1 << 20   // bytes of it
+	freshMark = ".new-"   // between a name and 12 digits of its new digest
+	oldMark   = ".old-"   // between a name and the id of the asset that had it
 	freshHex  = 12
 )
 

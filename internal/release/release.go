@@ -46,7 +46,7 @@ type Options struct {
 	Name, Body string
 	// Notes are the notes of a release that would have none.
 	Notes string
-	Clash      Clash
+	Clash Clash
 	// DryRun only reads, and tells what would be done.
 	DryRun bool
 

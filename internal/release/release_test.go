@@ -570,12 +570,12 @@ func TestSums(t *testing.T) {
 	line := func(f Asset, name string) string { return strings.TrimPrefix(f.Digest, "sha256:") + "  " + name + "\n" }
 	t.Run("right", func(t *testing.T) {
 		w := newWorld(t)
-		w.must(Options{}, a, b, file(sumsName, line(a, "a")+strings.Replace(line(b, "b"), "  ", " *", 1)))
+		w.must(Options{}, a, b, file(SumsName, line(a, "a")+strings.Replace(line(b, "b"), "  ", " *", 1)))
 	})
 	t.Run("about a file that is there already", func(t *testing.T) {
 		w := newWorld(t)
 		w.Add(ghrelease.Release{Tag: "v1", Draft: true, Assets: []ghrelease.Asset{put("b", "two")}})
-		w.must(Options{}, a, file(sumsName, line(a, "a")+line(b, "b")))
+		w.must(Options{}, a, file(SumsName, line(a, "a")+line(b, "b")))
 	})
 	tests := []struct{ name, text, want string }{
 		{"wrong", line(b, "a"), "it says " + b.Digest + " of a, which has " + a.Digest},
@@ -590,7 +590,7 @@ func TestSums(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.Add(ghrelease.Release{Tag: "v1", Draft: true, Assets: []ghrelease.Asset{put("there", "x")}})
-			w.refused(Checksums, Options{}, []Asset{a, b, file(sumsName, tt.text)}, tt.want)
+			w.refused(Checksums, Options{}, []Asset{a, b, file(SumsName, tt.text)}, tt.want)
 			if len(w.writes) != 0 {
 				t.Errorf("wrote %q", w.writes)
 			}
@@ -601,21 +601,60 @@ func TestSums(t *testing.T) {
 		name := strings.Repeat("n", 100)
 		full := strings.Repeat(line(file("", "x"), name), maxSums/167-1)
 		full += line(file("", "x"), name+strings.Repeat("n", maxSums-len(full)-167))
-		w.refused(Checksums, Options{}, []Asset{file(sumsName, full)}, "it names \"nnn")
-		w.refused(Checksums, Options{}, []Asset{file(sumsName, full+" ")}, "it has 1048577 bytes: want 1048576 at most")
+		w.refused(Checksums, Options{}, []Asset{file(SumsName, full)}, "it names \"nnn")
+		w.refused(Checksums, Options{}, []Asset{file(SumsName, full+" ")}, "it has 1048577 bytes: want 1048576 at most")
 	})
 	t.Run("served otherwise", func(t *testing.T) {
 		w := newWorld(t)
-		w.NoDigests = true // so that only reading shows it
-		sums := file(sumsName, line(a, "a"))
-		lie := false
-		w.Corrupt = func(name string, b []byte) {
-			if lie = name == sumsName; lie {
-				b[0] ^= 1
+		c, err := New(Config{Repo: "o/r", API: w.API, Token: "secret", Transport: changing{w.Server, func(r *http.Request, resp *http.Response) *http.Response {
+			if r.URL.Host == "objects.github.test" {
+				return withBody(resp, strings.NewReader(line(b, "a")))
+			}
+			return resp
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Publish(t.Context(), "v1", []Asset{a, file(SumsName, line(a, "a"))}, w.with(Options{}))
+		var e *Error
+		if !errors.As(err, &e) || e.Reason != Checksums || !strings.Contains(err.Error(), "GitHub serves other lines than were uploaded (6 tries)") || !w.release().Draft {
+			t.Errorf("error %v, release %+v", err, w.release())
+		}
+	})
+}
+
+// What was uploaded is looked at again before it is published, and afterwards.
+func TestAssetsThatGoAwayMeanwhile(t *testing.T) {
+	for _, draft := range []bool{true, false} {
+		w := newWorld(t)
+		deleted := false
+		w.Fault = func(r *http.Request) ghrelease.Fault {
+			all := w.Releases()
+			if deleted || len(all) == 0 || all[0].Draft != draft || len(all[0].Assets) != 2 || r.Method != http.MethodGet {
+				return ghrelease.None
+			}
+			deleted = true
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, fmt.Sprintf("%s/repos/o/r/releases/assets/%d", w.API, all[0].Assets[0].ID), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer secret")
+			req.Header.Set("X-Github-Api-Version", "2022-11-28")
+			if resp, err := w.Server.RoundTrip(req); err != nil || resp.StatusCode != http.StatusNoContent {
+				t.Errorf("deleting: %+v, %v", resp, err)
+			}
+			return ghrelease.None
+		}
+		w.OnChange = func(s *ghrelease.Server) {
+			if r := s.Releases()[0]; draft && !r.Draft && len(r.Assets) != 2 {
+				t.Error("published without an asset")
 			}
 		}
-		w.refused(Unavailable, Options{}, []Asset{a, sums}, "GitHub has")
-	})
+		w.must(Options{}, file("a", "one"), file("b", "two"))
+		if r := w.release(); r.Draft || len(r.Assets) != 2 || !deleted {
+			t.Errorf("release %+v", r)
+		}
+	}
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {

@@ -17,6 +17,10 @@ import (
 	"github.com/google/go-github/v89/github"
 )
 
+// ExchangeTime is how long each step of an exchange of names may take. They go on when
+// the context has ended.
+const ExchangeTime = 8 * time.Second
+
 const (
 	// An upload that broke off leaves an empty asset, which has the state
 	// "starter", as one that is under way has. A foreign one is taken for the
@@ -28,8 +32,6 @@ const (
 	// How long a run waits for other runs' uploads, in all, before that counts as
 	// a failure.
 	waitForOthers = 30 * time.Minute
-	// The second half of a replacement goes on for so long after the context ends.
-	swapTime = 10 * time.Second
 )
 
 // remote is an asset as GitHub describes it.
@@ -381,11 +383,11 @@ func (r *run) exchange(ctx context.Context, want Asset, at *place) error {
 		return err
 	}
 	rename := func(at *remote, name string) error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), swapTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ExchangeTime)
 		defer cancel()
 		err := r.rename(ctx, at, name)
 		if errors.Is(err, context.DeadlineExceeded) {
-			return &again{err: &Error{Reason: Unavailable, What: "renaming " + at.name, Why: fmt.Sprintf("no answer within %v", swapTime), Err: err}}
+			return &again{err: &Error{Reason: Unavailable, What: "renaming " + at.name, Why: fmt.Sprintf("no answer within %v", ExchangeTime), Err: err}}
 		}
 		return err
 	}

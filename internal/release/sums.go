@@ -14,12 +14,12 @@ type sum struct{ digest, name string }
 
 // readSums reads SHA256SUMS, if it is among the assets, and compares it with them.
 func readSums(assets []Asset) ([]sum, error) {
-	i := slices.IndexFunc(assets, func(a Asset) bool { return a.Name == sumsName })
+	i := slices.IndexFunc(assets, func(a Asset) bool { return a.Name == SumsName })
 	if i < 0 {
 		return nil, nil
 	}
 	wrong := func(err error) error {
-		return &Error{Reason: Checksums, What: "checking " + sumsName, Why: err.Error(), Do: "make it anew from the files that are uploaded", Err: err}
+		return &Error{Reason: Checksums, What: "checking " + SumsName, Why: err.Error(), Do: "make it anew from the files that are uploaded", Err: err}
 	}
 	if assets[i].Size > maxSums {
 		return nil, wrong(fmt.Errorf("it has %d bytes: want %d at most", assets[i].Size, maxSums))
@@ -81,7 +81,7 @@ func (r *run) sumsFit(list map[string]*remote) error {
 			why = fmt.Sprintf("it says %s of %s, which has %s on the release", s.digest, s.name, at.digest)
 		}
 		if why != "" {
-			return &Error{Reason: Checksums, What: "checking " + sumsName + " of " + r.where(), Why: why, Do: "upload what it names together with it"}
+			return &Error{Reason: Checksums, What: "checking " + SumsName + " of " + r.where(), Why: why, Do: "upload what it names together with it"}
 		}
 	}
 	return nil
@@ -90,7 +90,7 @@ func (r *run) sumsFit(list map[string]*remote) error {
 // verifySums reads SHA256SUMS back from the release, and compares each of its lines
 // with what GitHub says of the asset.
 func (r *run) verifySums(ctx context.Context, list map[string]*remote) error {
-	at := list[sumsName]
+	at := list[SumsName]
 	if r.sums == nil || at == nil {
 		return nil
 	}
@@ -98,7 +98,7 @@ func (r *run) verifySums(ctx context.Context, list map[string]*remote) error {
 	if err := r.download(ctx, at, &text); err != nil {
 		return err
 	}
-	what := "verifying " + sumsName + " of " + r.where()
+	what := "verifying " + SumsName + " of " + r.where()
 	sums, err := parseSums(text.Bytes())
 	if err != nil || !slices.Equal(sums, r.sums) {
 		return &again{err: &Error{Reason: Checksums, What: what, Why: "GitHub serves other lines than were uploaded", Err: err}}
