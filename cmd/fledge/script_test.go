@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/volant/fledge-action/internal/elftest"
+	"github.com/volant/fledge-action/internal/ghrelease"
 	"github.com/volant/fledge-action/internal/newctest"
 	"github.com/volant/fledge-action/internal/ocitest"
 	"github.com/volant/fledge-action/internal/qemutest"
@@ -43,6 +46,9 @@ func TestMain(m *testing.M) {
 //	loader FILE            what stands for musl's loader
 //	same FILE FILE         fails unless both have the same bytes
 //	differ FILE FILE       fails if they have
+//	github TAG...          a GitHub with a repository acme/web that has the tags, and the variables of a
+//	                       job that may write to it
+//	releases FILE          writes its releases to a file
 //	code N PROGRAM...      runs a program that has to exit with N
 //	newc FILE KIND         a newc archive: sample, other, hostile or broken; compressed as FILE's name says
 //	patch FILE AT HEX      writes bytes at an offset of a file
@@ -68,6 +74,8 @@ func TestScript(t *testing.T) {
 			"registry": scriptRegistry,
 			"plugin":   func(ts *testscript.TestScript, _ bool, args []string) { makePlugin(scriptT(ts), ts.MkAbs(args[0])) },
 			"code":     scriptCode,
+			"github":   scriptGitHub,
+			"releases": scriptReleases,
 			"newc":     scriptNewc,
 			"patch":    scriptPatch,
 			"elf":      scriptELF,
@@ -133,6 +141,41 @@ func scriptRegistry(ts *testscript.TestScript, _ bool, _ []string) {
 	r := ocitest.NewRegistry(scriptT(ts))
 	r.Push(scriptT(ts), "library/nginx:1.27", nginx(scriptT(ts), false, resolv))
 	ts.Setenv("REGISTRY", r.Host)
+}
+
+func scriptGitHub(ts *testscript.TestScript, _ bool, args []string) {
+	t := scriptT(ts)
+	s := ghrelease.New("acme/web", args...)
+	s.Token, s.Contract = "job-token", ghrelease.TheContract(t)
+	s.Start(t)
+	ts.Setenv("GITHUB_API_URL", s.API)
+	ts.Setenv("GITHUB_SERVER_URL", s.Web)
+	ts.Setenv("GITHUB_REPOSITORY", s.Repo)
+	ts.Setenv("GITHUB_TOKEN", s.Token)
+	github.Store(ts, s)
+	t.Cleanup(func() {
+		for _, v := range s.Violations() {
+			t.Errorf("against GitHub's contract: %s", v)
+		}
+	})
+}
+
+// github has the server of each script that started one.
+var github sync.Map
+
+func scriptReleases(ts *testscript.TestScript, _ bool, args []string) {
+	s, ok := github.Load(ts)
+	if !ok {
+		ts.Fatalf("there is no GitHub")
+	}
+	var b strings.Builder
+	for _, r := range s.(*ghrelease.Server).Releases() {
+		fmt.Fprintf(&b, "%s %q draft=%v prerelease=%v latest=%s\n%s", r.Tag, r.Name, r.Draft, r.Prerelease, r.Latest, r.Body)
+		for _, a := range r.Assets {
+			fmt.Fprintf(&b, "%s %d %s\n", a.Name, len(a.Content), a.State)
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
 }
 
 func scriptELF(ts *testscript.TestScript, _ bool, args []string) {

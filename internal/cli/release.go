@@ -29,10 +29,11 @@ type releaseFlags struct {
 
 func (p *Program) releaseCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "release",
-		Short: "Put files on a GitHub release",
-		Long:  `Put files on a GitHub release.`,
-		Args:  unknownCommand,
+		Use:                        "release",
+		Short:                      "Put files on a GitHub release",
+		SuggestionsMinimumDistance: 2,
+		Long:                       `Put files on a GitHub release.`,
+		Args:                       unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SetOut(p.Stderr)
 			cmd.Help()
