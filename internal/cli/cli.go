@@ -107,6 +107,7 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 }
 
 func (p *Program) command() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "fledge",
 		Short: "Build bootable Volant plugins",
@@ -121,7 +122,6 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
   fledge inspect nginx.img           # what is in it?
   fledge boot NAME.img               # does it start, and answer?
   volar plugins install --manifest manifest.json`,
-		Version:                    p.Version,
 		Args:                       unknownCommand,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
@@ -129,14 +129,17 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
 		SuggestionsMinimumDistance: 2,
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cmd.SetOut(p.Stderr)
-			cmd.Help()
-			return usageError{errors.New("no command given")}
+			if version {
+				return p.printVersion()
+			}
+			return p.noCommand(cmd)
 		},
 	}
+	// Not cobra's own flag: a template for its text would link text/template, with
+	// which the linker keeps every method of every type, 6 MB of them.
+	root.Flags().BoolVarP(&version, "version", "v", false, "version for fledge")
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	root.SetVersionTemplate("fledge {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 	})
@@ -171,11 +174,20 @@ func (p *Program) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(p.Stdout, "fledge %s\n", p.Version)
-			return printed(err)
-		},
+		RunE:  func(*cobra.Command, []string) error { return p.printVersion() },
 	}
+}
+
+func (p *Program) printVersion() error {
+	_, err := fmt.Fprintf(p.Stdout, "fledge %s\n", p.Version)
+	return printed(err)
+}
+
+// noCommand is how a command ends that only holds others.
+func (p *Program) noCommand(cmd *cobra.Command) error {
+	cmd.SetOut(p.Stderr)
+	cmd.Help()
+	return usageError{errors.New("no command given")}
 }
 
 func (p *Program) reporter(verbose, quiet bool) *reporter {

@@ -34,11 +34,7 @@ func (p *Program) releaseCommand() *cobra.Command {
 		SuggestionsMinimumDistance: 2,
 		Long:                       `Put files on a GitHub release.`,
 		Args:                       unknownCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cmd.SetOut(p.Stderr)
-			cmd.Help()
-			return usageError{errors.New("no command given")}
-		},
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return p.noCommand(cmd) },
 	}
 	cmd.AddCommand(p.releaseUploadCommand())
 	return cmd

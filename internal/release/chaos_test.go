@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	chaosSeeds = flag.Int("chaos", 3000, "how many stories TestChaos tells")
+	chaosSeeds = flag.Int("chaos", 2000, "how many stories TestChaos tells")
 	chaosStory = flag.String("story", "", `the one story that TestChaos tells, with all requests, as "scene/seed"`)
 )
 
