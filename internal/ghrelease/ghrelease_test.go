@@ -161,9 +161,19 @@ func TestFaults(t *testing.T) {
 		status int // 0 for an error
 		assets string
 	}{
-		{None, 201, "a uploaded"}, {Before502, 502, ""}, {After502, 502, "a uploaded"}, {CutBefore, 0, ""}, {CutAfter, 0, "a uploaded"},
-		{CutAnswer, 0, "a uploaded"}, {Starter, 502, "a starter"}, {CutUpload, 0, "a starter"},
-		{Secondary, 403, ""}, {SecondaryBare, 403, ""}, {Primary, 403, ""}, {TooMany, 429, ""}, {Unavailable, 503, ""},
+		{None, 201, "a uploaded"},
+		{Before502, 502, ""},
+		{After502, 502, "a uploaded"},
+		{CutBefore, 0, ""},
+		{CutAfter, 0, "a uploaded"},
+		{CutAnswer, 0, "a uploaded"},
+		{Starter, 502, "a starter"},
+		{CutUpload, 0, "a starter"},
+		{Secondary, 403, ""},
+		{SecondaryBare, 403, ""},
+		{Primary, 403, ""},
+		{TooMany, 429, ""},
+		{Unavailable, 503, ""},
 	}
 	if len(tests) != int(Faults) {
 		t.Errorf("%d faults are tried of %d", len(tests), Faults)

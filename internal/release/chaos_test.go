@@ -43,7 +43,6 @@ type chaos struct {
 
 	scene  scene
 	faults float64 // probability that a request meets one
-	kinds  []ghrelease.Fault
 	deaths float64 // probability that a run dies at a request
 	broken []string
 	seen   map[string]string // what was public: "release/name" to the bytes

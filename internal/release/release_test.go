@@ -623,6 +623,43 @@ func TestSums(t *testing.T) {
 	})
 }
 
+// What is left of a replacement is not deleted if it has got another name since it was
+// listed.
+func TestWhatHasChangedSinceItWasListedIsKept(t *testing.T) {
+	w := newWorld(t)
+	w.Add(ghrelease.Release{Tag: "v1", Assets: []ghrelease.Asset{put("a.old-2", "old"), put("a", "new")}})
+	w.Fault = func(r *http.Request) ghrelease.Fault {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/releases/assets/2") {
+			w.Fault = nil
+			other := r.Clone(t.Context())
+			other.Method, other.Body, other.ContentLength = http.MethodPatch, io.NopCloser(strings.NewReader(`{"name":"kept"}`)), -1
+			other.Header.Set("Content-Type", "application/json")
+			if resp, err := w.Server.RoundTrip(other); err != nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("renaming: %+v, %v", resp, err)
+			}
+		}
+		return ghrelease.None
+	}
+	w.must(Options{}, file("a", "new"))
+	if contents(w.release()) != "kept=old a=new" || w.Fault != nil {
+		t.Errorf("release has %q", contents(w.release()))
+	}
+}
+
+func TestRenamedUploadIsRefused(t *testing.T) {
+	w := newWorld(t)
+	err := publishThrough(t, w, func(r *http.Request, resp *http.Response) *http.Response {
+		if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/assets") {
+			return resp
+		}
+		body, _ := io.ReadAll(resp.Body)
+		return withBody(resp, strings.NewReader(strings.Replace(string(body), `"name":"a"`, `"name":"b"`, 1)))
+	})
+	if err == nil || !strings.Contains(err.Error(), `GitHub named it "b"`) || len(w.release().Assets) != 0 || !w.release().Draft {
+		t.Errorf("error %v, release %+v", err, w.release())
+	}
+}
+
 // What was uploaded is looked at again before it is published, and afterwards.
 func TestAssetsThatGoAwayMeanwhile(t *testing.T) {
 	for _, draft := range []bool{true, false} {
