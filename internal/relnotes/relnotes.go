@@ -34,7 +34,7 @@ const maxFiles = 200
 func (r Release) Notes() string {
 	var plugins []File
 	for _, f := range r.Files {
-		if f.Manifest != nil && installs(f.Manifest) && len(plugins) < MaxManifests {
+		if f.Manifest != nil && len(plugins) < MaxManifests && installs(f.Manifest) {
 			plugins = append(plugins, f)
 		}
 	}
