@@ -16,10 +16,6 @@ import (
 	"github.com/volant/fledge-action/internal/outfile"
 )
 
-// grace is how long a cancelled command may take to clean up. What holds it up
-// then, such as syncing a large file, is cut short.
-const grace = 800 * time.Millisecond
-
 func main() {
 	os.Exit(run())
 }
@@ -47,13 +43,14 @@ func run() int {
 	case <-ctx.Done():
 	}
 	stop() // a second signal ends the process at once
+	text, grace := p.Interruption()
 	select {
 	case c := <-code:
 		return c
 	case <-time.After(grace):
 	}
 	if !outfile.AbortAll() {
-		fmt.Fprintln(os.Stderr, cli.Interrupted)
+		fmt.Fprintln(os.Stderr, text)
 		return cli.ExitInterrupted
 	}
 	select {

@@ -19,6 +19,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +29,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/volant/fledge-action/internal/elftest"
+	"github.com/volant/fledge-action/internal/ghrelease"
 	"github.com/volant/fledge-action/internal/ghtest"
 	"github.com/volant/fledge-action/internal/newctest"
 	"github.com/volant/fledge-action/internal/ocitest"
@@ -53,6 +56,9 @@ func TestMain(m *testing.M) {
 //	loader FILE            what stands for musl's loader
 //	same FILE FILE         fails unless both have the same bytes
 //	differ FILE FILE       fails if they have
+//	repository TAG...          a GitHub with a repository acme/web that has the tags, and the variables of a
+//	                       job that may write to it
+//	releases FILE          writes its releases to a file
 //	code N PROGRAM...      runs a program that has to exit with N
 //	newc FILE KIND         a newc archive: sample, other, hostile or broken; compressed as FILE's name says
 //	patch FILE AT HEX      writes bytes at an offset of a file
@@ -87,27 +93,29 @@ func TestScript(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"image":    scriptImage,
-			"registry": scriptRegistry,
-			"github":   scriptGitHub,
-			"plugin":   func(ts *testscript.TestScript, _ bool, args []string) { makePlugin(scriptT(ts), ts.MkAbs(args[0])) },
-			"code":     scriptCode,
-			"newc":     scriptNewc,
-			"patch":    scriptPatch,
-			"elf":      scriptELF,
-			"busybox":  scriptBusybox,
-			"loader":   scriptLoader,
-			"signkey":  scriptKey,
-			"sigstore": scriptSigstore,
-			"attest":   scriptAttest,
-			"record":   scriptRecord,
-			"manifest": scriptManifest,
-			"sums":     scriptSums,
-			"flip":     scriptFlip,
-			"web":      scriptWeb,
-			"publish":  scriptRelease,
-			"same":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
-			"differ":   func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
+			"image":      scriptImage,
+			"registry":   scriptRegistry,
+			"github":     scriptGitHub,
+			"plugin":     func(ts *testscript.TestScript, _ bool, args []string) { makePlugin(scriptT(ts), ts.MkAbs(args[0])) },
+			"code":       scriptCode,
+			"repository": scriptRepository,
+			"releases":   scriptReleases,
+			"newc":       scriptNewc,
+			"patch":      scriptPatch,
+			"elf":        scriptELF,
+			"busybox":    scriptBusybox,
+			"loader":     scriptLoader,
+			"signkey":    scriptKey,
+			"sigstore":   scriptSigstore,
+			"attest":     scriptAttest,
+			"record":     scriptRecord,
+			"manifest":   scriptManifest,
+			"sums":       scriptSums,
+			"flip":       scriptFlip,
+			"web":        scriptWeb,
+			"publish":    scriptRelease,
+			"same":       func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
+			"differ":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
 		},
 	})
 }
@@ -193,6 +201,41 @@ func scriptGitHub(ts *testscript.TestScript, _ bool, tags []string) {
 			{Name: "checksums.txt", Content: fmt.Appendf(nil, "%x  kestrel\n", sha256.Sum256(agent))},
 		}})
 	}
+}
+
+func scriptRepository(ts *testscript.TestScript, _ bool, args []string) {
+	t := scriptT(ts)
+	s := ghrelease.New("acme/web", args...)
+	s.Token, s.Contract = "job-token", ghrelease.TheContract(t)
+	s.Start(t)
+	ts.Setenv("GITHUB_API_URL", s.API)
+	ts.Setenv("GITHUB_SERVER_URL", s.Web)
+	ts.Setenv("GITHUB_REPOSITORY", s.Repo)
+	ts.Setenv("GITHUB_TOKEN", s.Token)
+	repositories.Store(ts, s)
+	t.Cleanup(func() {
+		for _, v := range s.Violations() {
+			t.Errorf("against GitHub's contract: %s", v)
+		}
+	})
+}
+
+// repositories has the server of each script that started one.
+var repositories sync.Map
+
+func scriptReleases(ts *testscript.TestScript, _ bool, args []string) {
+	s, ok := repositories.Load(ts)
+	if !ok {
+		ts.Fatalf("there is no GitHub")
+	}
+	var b strings.Builder
+	for _, r := range s.(*ghrelease.Server).Releases() {
+		fmt.Fprintf(&b, "%s %q draft=%v prerelease=%v latest=%s\n%s", r.Tag, r.Name, r.Draft, r.Prerelease, r.Latest, r.Body)
+		for _, a := range r.Assets {
+			fmt.Fprintf(&b, "%s %d %s\n", a.Name, len(a.Content), a.State)
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
 }
 
 func scriptELF(ts *testscript.TestScript, _ bool, args []string) {

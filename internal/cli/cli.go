@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,12 @@ const (
 	ExitInterrupted = 130 // SIGINT, SIGTERM or SIGHUP
 )
 
-// Interrupted is what an interrupted command says.
-const Interrupted = "fledge: interrupted; nothing was written or left running"
+// What an interrupted command says, and how long it may take to clean up, unless it
+// says otherwise. What holds it up then, such as syncing a large file, is cut short.
+const (
+	interrupted  = "fledge: interrupted; nothing was written or left running"
+	defaultGrace = 800 * time.Millisecond
+)
 
 // Program is what the command line runs in.
 type Program struct {
@@ -38,6 +43,23 @@ type Program struct {
 
 	// StderrWidth is the columns of the terminal that Stderr is, 0 when it is none.
 	StderrWidth int
+
+	interruption atomic.Pointer[interruption]
+}
+
+// interruption is how a command ends that is interrupted.
+type interruption struct {
+	text  string
+	grace time.Duration
+}
+
+// Interruption is what the running command says when it is interrupted, and how long
+// it may take to clean up.
+func (p *Program) Interruption() (text string, grace time.Duration) {
+	if i := p.interruption.Load(); i != nil {
+		return i.text, i.grace
+	}
+	return interrupted, defaultGrace
 }
 
 // usageError is a mistake in flags or arguments.
@@ -68,7 +90,11 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	case err == nil:
 		return ExitOK
 	case ctx.Err() != nil && !errors.As(err, new(printError)):
-		fmt.Fprintln(p.Stderr, interrupted(err))
+		text, _ := p.Interruption()
+		if unsigned := (*unsignedError)(nil); errors.As(err, &unsigned) {
+			text = "fledge: interrupted; " + printable(unsigned.resume())
+		}
+		fmt.Fprintln(p.Stderr, text)
 		return ExitInterrupted
 	case errors.Is(err, errDiffer):
 		return ExitDiffer
@@ -92,16 +118,8 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	return ExitFailed
 }
 
-// interrupted is what an interrupted command says that ended with err.
-func interrupted(err error) string {
-	var unsigned *unsignedError
-	if errors.As(err, &unsigned) {
-		return "fledge: interrupted; " + printable(unsigned.resume())
-	}
-	return Interrupted
-}
-
 func (p *Program) command() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "fledge",
 		Short: "Build bootable Volant plugins",
@@ -117,7 +135,6 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
   fledge boot NAME.img               # does it start, and answer?
   fledge verify NAME.img --repo o/r  # was it built by that repository?
   volar plugins install --manifest manifest.json`,
-		Version:                    p.Version,
 		Args:                       unknownCommand,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
@@ -125,18 +142,21 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
 		SuggestionsMinimumDistance: 2,
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cmd.SetOut(p.Stderr)
-			cmd.Help()
-			return usageError{errors.New("no command given")}
+			if version {
+				return p.printVersion()
+			}
+			return p.noCommand(cmd)
 		},
 	}
+	// Not cobra's own flag: a template for its text would link text/template, with
+	// which the linker keeps every method of every type, 6 MB of them.
+	root.Flags().BoolVarP(&version, "version", "v", false, "version for fledge")
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	root.SetVersionTemplate("fledge {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.buildCommand(), p.lockCommand(), p.attestCommand(), p.verifyCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
+	root.AddCommand(p.buildCommand(), p.lockCommand(), p.attestCommand(), p.verifyCommand(), p.releaseCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArgs
@@ -149,7 +169,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	hint := "see 'fledge --help'"
+	hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = fmt.Sprintf("did you mean %q?", near[0])
 	}
@@ -167,11 +187,20 @@ func (p *Program) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(p.Stdout, "fledge %s\n", p.Version)
-			return printed(err)
-		},
+		RunE:  func(*cobra.Command, []string) error { return p.printVersion() },
 	}
+}
+
+func (p *Program) printVersion() error {
+	_, err := fmt.Fprintf(p.Stdout, "fledge %s\n", p.Version)
+	return printed(err)
+}
+
+// noCommand is how a command ends that only holds others.
+func (p *Program) noCommand(cmd *cobra.Command) error {
+	cmd.SetOut(p.Stderr)
+	cmd.Help()
+	return usageError{errors.New("no command given")}
 }
 
 func (p *Program) reporter(verbose, quiet bool) *reporter {

@@ -15,17 +15,12 @@ func reference() string {
 	var b strings.Builder
 	b.WriteString("# Command line\n\n<!-- Generated from internal/cli by \"make golden\". -->\n\n")
 	root := (&Program{Version: "x", Getenv: func(string) string { return "" }}).command()
-	describe(&b, root)
-	for _, c := range root.Commands() {
-		if c.IsAvailableCommand() {
-			describe(&b, c)
-		}
-	}
+	describeAll(&b, root)
 	b.WriteString(`## Output
 
 Results go to standard output: the paths of the artifact and of manifest.json, one a line, or one JSON object with ` + "`--json`" + `. Everything else
 goes to standard error: a progress bar on a terminal, one line a stage elsewhere. A command that fails prints nothing on standard output. ` + "`fledge boot`" + ` prints
-PASS and milliseconds.
+PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and then those of the files, one a line.
 
 | key of ` + "`fledge build --json`" + ` | |
 |---|---|
@@ -55,6 +50,15 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 | ` + "`url`, `status`, `wait_for`" + ` | what was asked in the guest and what came back, or the text |
 | ` + "`warnings`" + ` | list of messages |
 
+| key of ` + "`fledge release upload --json`" + ` | |
+|---|---|
+| ` + "`tag`, `id`, `url`" + ` | of the release; a dry run that found none has no ` + "`id` and `url`" + ` |
+| ` + "`draft`, `immutable`" + ` | what it is now |
+| ` + "`created`" + ` | whether this run made it |
+| ` + "`dry_run`" + ` | whether nothing was written |
+| ` + "`assets`" + ` | list of ` + "`name`, `id`, `url`, `size`, `digest`, `done`" + `: "uploaded", "skipped" or "replaced" |
+| ` + "`warnings`" + ` | list of messages |
+
 ## Exit codes
 
 | code | |
@@ -66,10 +70,13 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 | | ` + "`fledge inspect`" + `: the artifact cannot be read, is malformed, does not have the path, or ` + "`--check`" + ` found problems |
 | | ` + "`fledge diff`" + `: the artifacts differ |
 | | ` + "`fledge verify`" + `: a target did not verify, or could not be reached |
+| | ` + "`fledge release upload`" + `: the release does not have all files, or is not published; what was uploaded stays |
 | 2 | flags, fledge.toml, or a manifest are wrong; nothing was written or started |
+| | ` + "`fledge release upload`" + `: also files that GitHub would not take, or a missing token |
 | | ` + "`fledge diff`" + `: the artifacts could not be compared |
 | 3 | ` + "`fledge verify`" + `: there is nothing to verify a target with |
 | 130 | interrupted by SIGINT, SIGTERM or SIGHUP; nothing was written or left running |
+| | ` + "`fledge release upload`" + `: what was uploaded stays; the same command goes on from there |
 
 A signal that was ignored when fledge started, as ` + "`nohup`" + ` does with SIGHUP, stays ignored.
 
@@ -82,6 +89,17 @@ succeeded. Until then the bytes have no name, and go with the process.
 *What if two builds write into one folder?* The last one wins, with both of its files.
 `)
 	return b.String()
+}
+
+func describeAll(b *strings.Builder, c *cobra.Command) {
+	if len(c.Commands()) == 0 || c.Parent() == nil { // others only hold commands
+		describe(b, c)
+	}
+	for _, c := range c.Commands() {
+		if c.IsAvailableCommand() {
+			describeAll(b, c)
+		}
+	}
 }
 
 func describe(b *strings.Builder, c *cobra.Command) {

@@ -43,10 +43,12 @@ var may = map[string][]string{
 	"attest/sign":       {"attest/retry", "attest/statement", "attest/trust", "github.com/sigstore/", "github.com/go-openapi/", "google.golang.org/protobuf/encoding/protojson"},
 	"attest/verify":     {"attest/statement", "attest/trust", "github.com/sigstore/sigstore-go/pkg/", "github.com/sigstore/sigstore/pkg/cryptoutils", "github.com/sigstore/sigstore/pkg/signature"},
 	"internal/proof":    {"attest/", "build", "build/", "manifest", "internal/outfile"},
-	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "internal/rebuild", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
+	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "internal/rebuild", "internal/release", "internal/relnotes", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/boot":     {"build/cache", "build/fetch", "build/guest", "manifest", "internal/ext4read", "internal/tool", "github.com/klauspost/compress/"},
 	"internal/rebuild":  {"attest/statement", "build", "build/config"},
 	"internal/tool":     {},
+	"internal/release":  {"github.com/google/go-github/v89/github"},
+	"internal/relnotes": {"manifest"},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
 	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
@@ -57,7 +59,7 @@ var may = map[string][]string{
 }
 
 // testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
 
 // runners are the packages that may import internal/tool, and so run a program.
 // None of them makes an artifact. internal/boot runs QEMU; internal/cli runs fledge
