@@ -1,9 +1,11 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -135,6 +137,9 @@ func (b *builder) checkSBOM() error {
 	if b.Request.SBOM == "" {
 		return nil
 	}
+	if err := checkSums(filepath.Join(filepath.Dir(b.path), SumsName)); err != nil {
+		return err
+	}
 	path := SBOMPath(b.path, b.Request.SBOM)
 	f, err := openOutput(path)
 	if f == nil {
@@ -147,9 +152,30 @@ func (b *builder) checkSBOM() error {
 	return nil
 }
 
+// checkSums refuses to replace checksums that are not fledge's: those list a
+// manifest.json.
+func checkSums(path string) error {
+	f, err := openOutput(path)
+	if f == nil {
+		return err
+	}
+	defer f.Close()
+	const most = 1 << 20 // bytes
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	if err == nil && !bytes.Contains(data, []byte("  "+ManifestName+"\n")) {
+		err = fmt.Errorf("checksums %q: it exists and fledge has not written it; remove it or choose another output", path)
+	}
+	return err
+}
+
 // checkStale warns of an SBOM of an earlier artifact that stays where one of this
-// artifact is looked for.
+// artifact is looked for. One with checksums beside it is the caller's: they tell
+// whether it still holds.
 func (b *builder) checkStale(artifact Artifact) {
+	if f, _ := openOutput(filepath.Join(filepath.Dir(b.path), SumsName)); f != nil {
+		f.Close()
+		return
+	}
 	for _, format := range sbom.Formats {
 		if format == b.Request.SBOM {
 			continue // it is replaced

@@ -209,9 +209,9 @@ func TestRecordHasTheShapeOfProvenance(t *testing.T) {
 func TestImageURI(t *testing.T) {
 	digest := "sha256:" + hexOf("x")
 	for repository, want := range map[string]string{
-		"docker.io/library/nginx":     "pkg:oci/nginx@sha256%3A" + hexOf("x") + "?repository_url=docker.io/library/nginx",
-		"localhost:5000/team/app_1.x": "pkg:oci/app_1.x@sha256%3A" + hexOf("x") + "?repository_url=localhost:5000/team/app_1.x",
-		"[::1]:5000/app":              "pkg:oci/app@sha256%3A" + hexOf("x") + "?repository_url=%5B::1%5D:5000/app",
+		"docker.io/library/nginx":     "pkg:oci/nginx@sha256:" + hexOf("x") + "?repository_url=docker.io/library/nginx",
+		"localhost:5000/team/app_1.x": "pkg:oci/app_1.x@sha256:" + hexOf("x") + "?repository_url=localhost:5000/team/app_1.x",
+		"[::1]:5000/app":              "pkg:oci/app@sha256:" + hexOf("x") + "?repository_url=%5B::1%5D:5000/app",
 	} {
 		got, err := ImageURI(repository, digest)
 		if err != nil || got != want {

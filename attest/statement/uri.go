@@ -8,7 +8,8 @@ import (
 )
 
 // ImageURI is the package URL of an image: repository is host and path, such as
-// "docker.io/library/nginx", digest "sha256:<hex>" of its index or manifest.
+// "docker.io/library/nginx", digest "sha256:<hex>" of its index or manifest. As in
+// SBOMs, colons are not escaped: the specification has them stand for themselves.
 // https://github.com/package-url/purl-spec/blob/main/types-doc/oci-definition.md
 func ImageURI(repository, digest string) (string, error) {
 	name := repository[strings.LastIndexByte(repository, '/')+1:]
@@ -19,7 +20,7 @@ func ImageURI(repository, digest string) (string, error) {
 	if name == "" || name == repository || strings.Trim(name, purlName) != "" || !printable(repository) {
 		return "", fmt.Errorf("naming image: %.100q is not a registry's host and a repository without tag or digest", repository)
 	}
-	return "pkg:oci/" + name + "@sha256%3A" + hex + "?repository_url=" + escapeQualifier(repository), nil
+	return "pkg:oci/" + name + "@sha256:" + hex + "?repository_url=" + escapeQualifier(repository), nil
 }
 
 // purlName are the characters of the last part of a repository's name.

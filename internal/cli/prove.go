@@ -101,12 +101,12 @@ func (d *documents) attestation() *attestation {
 	return &a
 }
 
-// plan tells how a build will be signed. Why it will not is said aloud in CI, where
-// one expects a signature.
+// plan tells how a build will be signed, before it begins. Why it will not is said
+// aloud in CI, where one expects a signature.
 func (r *reporter) plan(p *proof.Plan, ci bool) {
 	switch {
 	case p.Signer != "":
-		r.detail("will be signed as %s", p.Signer)
+		r.notice("to be signed as %s", p.Signer)
 	case p.Notice != "" && ci:
 		r.notice("%s", p.Notice)
 	case p.Notice != "":
