@@ -250,3 +250,31 @@ func TestClearRemovesWhatNoLongerHolds(t *testing.T) {
 		})
 	}
 }
+
+// TestWriteDropsSignaturesOfOtherFiles: the artifact is the same, its SBOM is not.
+func TestWriteDropsSignaturesOfOtherFiles(t *testing.T) {
+	dir := t.TempDir()
+	s, artifact := written(t, dir)
+	if _, err := (&Plan{signer: &signer{}}).Sign(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		record *statement.Record
+		signed bool
+	}{{record(), true}, {nil, false}} {
+		d := Documents{SBOM: &build.SBOM{Format: sbom.SPDX, Data: []byte(spdx)}, Record: tt.record}
+		if _, err := Write(t.Context(), artifact, "sha256:"+sha("image"), d); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(list(t, dir), "web.sigstore.json"); got != tt.signed {
+			t.Errorf("the bundle is there: %v, want %v", got, tt.signed)
+		}
+	}
+	d := Documents{SBOM: &build.SBOM{Format: sbom.CycloneDX, Data: []byte("{}")}, Record: record()}
+	if _, err := Write(t.Context(), artifact, "sha256:"+sha("image"), d); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(t, dir); got != "SHA256SUMS manifest.json web.build.json web.cdx.json web.img" {
+		t.Errorf("the folder holds %s", got)
+	}
+}

@@ -3,11 +3,16 @@ package proof
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/build"
+	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/internal/outfile"
 )
 
@@ -60,10 +65,36 @@ func Write(ctx context.Context, artifact, artifactDigest string, d Documents) (S
 		return Set{}, err
 	}
 	subjects = append(subjects, m, known(artifact, artifactDigest))
-	if err := add(s.Sums(), statement.Sums(subjects)); err != nil {
+	sums := statement.Sums(subjects)
+	if err := add(s.Sums(), sums); err != nil {
+		return Set{}, err
+	}
+	if err := s.unsign(sums); err != nil {
 		return Set{}, err
 	}
 	return s, outfile.CommitAll(files...)
+}
+
+// unsign removes what was written about other files than those of sums: bundles,
+// and a list of the software in another format.
+func (s Set) unsign(sums []byte) error {
+	old, err := read(s.Sums(), statement.MaxSums)
+	if err != nil || bytes.Equal(old, sums) {
+		return nil // there were none, or they hold still
+	}
+	gone := []string{s.Bundles(), s.Bundle()}
+	listed, _ := statement.ParseSums(old) // none if they are not ours
+	for _, f := range sbom.Formats {
+		if path := build.SBOMPath(s.Artifact, f); path != s.SBOM && lists(listed, filepath.Base(path)) {
+			gone = append(gone, path)
+		}
+	}
+	for _, path := range gone {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing what was written about other files: %w", err)
+		}
+	}
+	return nil
 }
 
 // known is the subject of a file whose digest, "sha256:" and hex, is known.
