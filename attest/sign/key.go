@@ -119,7 +119,7 @@ func openKey(block *pem.Block, data, password []byte) (signature.SignerVerifier,
 		signer, err := cosign.LoadPrivateKey(data, password, &[]signature.LoadOption{})
 		switch {
 		case err != nil && len(password) == 0:
-			return nil, errors.New("the key is encrypted: its password is needed")
+			return nil, errors.New("the key is encrypted: its password is needed, in COSIGN_PASSWORD")
 		case err != nil && strings.Contains(err.Error(), "decrypt"):
 			return nil, errors.New("the password is wrong, or the key is damaged")
 		case err != nil:

@@ -221,7 +221,7 @@ func TestKeysThatCannotSignAreRefusedInWords(t *testing.T) {
 		pem                  []byte
 	}{
 		{"wrong password", "wrong", "the password is wrong, or the key is damaged", generated},
-		{"no password", "", "the key is encrypted: its password is needed", generated},
+		{"no password", "", "the key is encrypted: its password is needed, in COSIGN_PASSWORD", generated},
 		{"encrypted and damaged", "right", "key", pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes[:len(block.Bytes)/2]})},
 		{"damaged", "", "the key is damaged", damaged},
 		{"of OpenSSL", "x", "import it with cosign import-key-pair", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})},

@@ -105,6 +105,9 @@ func (p *Program) signingKey(path string) ([]byte, error) {
 		}
 		path = text
 	}
+	if err := sign.CheckKeyRef(path); err != nil {
+		return nil, usageError{err}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("reading the signing key: %w", err)}

@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/volant/fledge-action/attest/sign"
+	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/internal/elftest"
+	"github.com/volant/fledge-action/internal/ghtest"
 	"github.com/volant/fledge-action/internal/sigstoretest"
 )
 
@@ -295,4 +298,42 @@ func digestOf(t *testing.T, r io.Reader) string {
 	_, err := io.Copy(h, r)
 	check(t, err)
 	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// TestFledgeRefusesAnAgentOfAnotherSigstore: an attestation of the agent that no
+// trusted root of fledge's knows ends the build, and one about another file does not.
+func TestFledgeRefusesAnAgentOfAnotherSigstore(t *testing.T) {
+	w := newWorkshop(t, sigstoretest.Options{})
+	agent, err := os.ReadFile(filepath.Join(w.dir, "kestrel"))
+	check(t, err)
+	claims, err := source(w.Stack).Claims(t.Context())
+	check(t, err)
+	signer := keyless(t, w.Stack, sign.Options{})
+	about := func(name string, data []byte) []byte {
+		st, err := statement.Provenance(claims, []statement.Subject{{Name: name, Digest: map[string]string{"sha256": sha256Of(data)}}})
+		check(t, err)
+		payload, err := st.Encode()
+		check(t, err)
+		bundle, err := signer.Sign(t.Context(), payload)
+		check(t, err)
+		return bundle
+	}
+	for _, tt := range []struct {
+		bundle []byte
+		code   int
+		says   string
+	}{
+		{about("kestrel", agent), 1, `verifying the attestation of kestrel of release "v1"`},
+		{about("bzImage", []byte("kernel")), 0, ""},
+	} {
+		api := ghtest.New(t, "volantvm/volant")
+		api.Add(ghtest.Release{Tag: "v1", Assets: []ghtest.Asset{
+			{Name: "kestrel", Content: agent},
+			{Name: "checksums.txt", Content: []byte(sha256Of(agent) + "  kestrel\n")},
+			{Name: "volant.sigstore.json", Content: tt.bundle},
+		}})
+		toml := strings.Replace(fledgeTOML, "source_strategy = \"local\"\npath = \"kestrel\"", "base_url = \""+api.URL+"\"", 1)
+		check(t, os.WriteFile(filepath.Join(w.dir, "fledge.toml"), []byte(toml), 0o644))
+		w.want(t, tt.code, tt.says, "build", "-o", "out/web.cpio.gz", "--attest", "off")
+	}
 }
