@@ -214,6 +214,54 @@ func TestVerifyOfALargeImageNeedsLittleMemory(t *testing.T) {
 	}
 }
 
+// TestAttestOfALargeImageNeedsLittleMemory signs a sparse image of 1 GiB.
+func TestAttestOfALargeImageNeedsLittleMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: hashes 1 GiB and measures memory; run without -short")
+	}
+	dir := t.TempDir()
+	makePlugin(t, dir)
+	artifact, manifest := filepath.Join(dir, "web.cpio.gz"), filepath.Join(dir, "manifest.json")
+	digestNow := func() string {
+		f, err := os.Open(artifact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		subject, err := statement.Digest(t.Context(), "web.cpio.gz", f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return subject.SHA256()
+	}
+	before := digestNow()
+	if err := os.Truncate(artifact, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := bundletest.NewKey(t)
+	for name, data := range map[string][]byte{
+		"manifest.json": bytes.ReplaceAll(text, []byte(before), []byte(digestNow())),
+		"web.spdx.json": []byte(`{"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT"}`),
+		"key.pem":       key.Private(t),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	peak := runAndWatch(t, command(t, dir, "attest", "web.cpio.gz", "--key", "key.pem"))
+	t.Logf("peak memory %d MiB", peak>>20)
+	if peak == 0 || peak > 64<<20 {
+		t.Errorf("peak memory %d bytes, want at most %d", peak, 64<<20)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "web.sigstore.json")); err != nil {
+		t.Error(err)
+	}
+}
+
 // scriptRecord makes a bundle with the build record of what 'fledge build --json' has
 // told, signed with the script's key.
 func scriptRecord(ts *testscript.TestScript, _ bool, args []string) {

@@ -2,9 +2,7 @@ package sigstoretest_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -259,45 +257,6 @@ func TestFledgeInterruptedWhileItWaits(t *testing.T) {
 	if got := w.out(t); got != unsignedFiles {
 		t.Errorf("it left %s", got)
 	}
-}
-
-// TestFledgeAttestNeedsTheSameMemoryForLargeFiles signs and verifies 1 GiB of nothing.
-func TestFledgeAttestNeedsTheSameMemoryForLargeFiles(t *testing.T) {
-	w := newWorkshop(t, sigstoretest.Options{GitHub: true})
-	w.want(t, 0, "", w.build("--attest", "off", "--sbom", "spdx")...)
-	const size, most = 1 << 30, 64 << 10 // bytes, KiB
-	artifact := filepath.Join(w.dir, "out", "web.cpio.gz")
-	old, err := os.ReadFile(artifact)
-	check(t, err)
-	check(t, os.Truncate(artifact, size))
-	f, err := os.Open(artifact)
-	check(t, err)
-	defer f.Close()
-	now := digestOf(t, f)
-	manifest := filepath.Join(w.dir, "out", "manifest.json")
-	text, err := os.ReadFile(manifest)
-	check(t, err)
-	check(t, os.WriteFile(manifest, bytes.ReplaceAll(text, []byte(sha256Of(old)), []byte(now)), 0o644))
-	check(t, os.Remove(filepath.Join(w.dir, "out", "SHA256SUMS")))
-	for _, args := range [][]string{w.attest(), w.verify("out/web.cpio.gz", "--repo", w.Claims().Repository)} {
-		cmd := w.command(t, args...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-		t.Logf("fledge %s: %d KiB", args[0], usage.Maxrss)
-		if usage.Maxrss > most {
-			t.Errorf("fledge %s took %d KiB, want at most %d", args[0], usage.Maxrss, most)
-		}
-	}
-}
-
-func digestOf(t *testing.T, r io.Reader) string {
-	t.Helper()
-	h := sha256.New()
-	_, err := io.Copy(h, r)
-	check(t, err)
-	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
 // TestFledgeRefusesAnAgentOfAnotherSigstore: an attestation of the agent that no
