@@ -8,8 +8,9 @@ import (
 	"github.com/volant/fledge-action/build/tree"
 )
 
-// MaxDocument is the largest document that is made, in bytes: attestations hold no more.
-const MaxDocument = 16_000_000
+// MaxDocument is the largest document that is made, in bytes: as base64 in a signed
+// bundle, with what else is in one, it stays below the 16 MiB that verifiers read.
+const MaxDocument = 11_500_000
 
 // A Format is how a document is written.
 type Format string

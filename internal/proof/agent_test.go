@@ -2,12 +2,17 @@ package proof
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/volant/fledge-action/attest/sign"
 	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/attest/trust"
+	"github.com/volant/fledge-action/attest/verify"
+	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/guest"
+	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/internal/bundletest"
 )
 
@@ -72,5 +77,38 @@ func TestAgentProver(t *testing.T) {
 				t.Errorf("got %q, %v; want %q", signer, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestTheLargestSBOMCanBeSignedAndVerified: statement and bundle stay within what
+// verifiers read.
+func TestTheLargestSBOMCanBeSignedAndVerified(t *testing.T) {
+	key := bundletest.NewKey(t)
+	signer, err := sign.Key(key.Private(t), nil, nil, sign.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, tail := `{"spdxVersion":"SPDX-2.3","SPDXID":"SPDXRef-DOCUMENT","comment":"`, `"}`
+	doc := head + strings.Repeat("x", sbom.MaxDocument-len(head)-len(tail)) + tail
+	artifact := plugin(t, t.TempDir(), "image")
+	s, err := Write(t.Context(), artifact, "sha256:"+sha("image"), Documents{SBOM: &build.SBOM{Format: sbom.SPDX, Data: []byte(doc)}, Record: record()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := (&Plan{signer: signer}).Sign(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(signed.Bundles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundles, err := verify.Bundles("web.intoto.jsonl", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := verify.Policy{Keys: [][]byte{key.Public}, PredicateTypes: []string{statement.TypeSPDX}}
+	if _, err := verify.Digest(t.Context(), sha("image"), "web.img", bundles, p); err != nil {
+		t.Error(err)
 	}
 }
