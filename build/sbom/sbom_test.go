@@ -214,7 +214,7 @@ func TestPackagesThatAreTooMany(t *testing.T) {
 	if len(d.Packages) != maxPackages || len(d.Warnings) != 1 || !strings.Contains(d.Warnings[0], "more than 20000 packages") {
 		t.Errorf("%d packages, warnings %q", len(d.Packages), d.Warnings)
 	}
-	if _, err := d.SPDX(); err == nil || !strings.Contains(err.Error(), "the limit is 16000000") {
+	if _, err := d.SPDX(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("the limit is %d", MaxDocument)) {
 		t.Errorf("20000 packages: %v", err)
 	}
 }
