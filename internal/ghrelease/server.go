@@ -88,16 +88,21 @@ func New(repo string, tags ...string) *Server {
 // the bytes has another host name than the API.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
+	var servers []*httptest.Server
 	for _, at := range []*string{&s.API, &s.Uploads, &s.Web, &s.Objects} {
-		server := httptest.NewServer(s)
-		t.Cleanup(server.Close)
+		server := httptest.NewUnstartedServer(s)
+		servers = append(servers, server)
 		path := ""
 		if u, err := url.Parse(*at); err == nil {
 			path = u.Path // as GitHub Enterprise Server has
 		}
-		*at = server.URL + path
+		*at = "http://" + server.Listener.Addr().String() + path
 	}
 	s.Objects = strings.Replace(s.Objects, "127.0.0.1", "localhost", 1)
+	for _, server := range servers { // each reads all the addresses
+		server.Start()
+		t.Cleanup(server.Close)
+	}
 }
 
 // Add puts a release there, as if somebody had made it before, and returns its id.
