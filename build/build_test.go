@@ -21,6 +21,7 @@ import (
 	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/ocitest"
+	"github.com/volant/fledge-action/internal/testneed"
 )
 
 // project makes a folder with an image of one program, layout:1, and the given
@@ -84,7 +85,7 @@ func TestAMappingMayReplaceTheAgent(t *testing.T) {
 	r := project(t, ocitest.Spec{Platform: platform}, "platform = \""+platform+"\"\n[agent]\nsource_strategy = \"local\"\npath = \"kestrel\"\n[mappings]\n\"mine\" = \"/bin/kestrel\"\n\"mine2\" = \"/etc/data\"\n")
 	exe, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
-		t.Skipf("SKIP: no /proc: %v", err)
+		testneed.Missing(t, "proc", err.Error())
 	}
 	for name, content := range map[string]string{"kestrel": string(exe), "mine": "mine", "mine2": "new data"} {
 		if err := os.WriteFile(filepath.Join(r.WorkDir, name), []byte(content), 0o644); err != nil {

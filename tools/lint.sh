@@ -21,11 +21,13 @@ quiet() { # fails when the command prints something on standard output
 }
 go_files() { git ls-files --cached --others --exclude-standard '*.go'; }
 format() { go_files | xargs go tool -modfile=tools/go.mod gofumpt -l; }
+plain_format() { go_files | xargs gofmt -l; }
 scripts() { git ls-files --cached --others --exclude-standard '*.sh' .ci/run | xargs shellcheck; }
 left_open() { ! git grep -nE '\b(TODO|FIXME|XXX)\b' -- '*.go' '*.sh' ':!tools/lint.sh'; }
 large() { git ls-files -z | xargs -0 -r du -k | awk '$1 > 1024 { print; bad = 1 } END { exit bad }'; }
 
 check "format (gofumpt -w)" quiet format
+check "format (gofmt -w)" quiet plain_format # the two align some tables differently
 check "go vet" go vet ./...
 check "staticcheck" tool staticcheck ./...
 check "go.mod (go mod tidy)" go mod tidy -diff

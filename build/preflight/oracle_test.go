@@ -209,7 +209,7 @@ func TestLibrariesAreThoseTheLoaderFinds(t *testing.T) {
 	}
 	t.Logf("%d programs with %d libraries", programs, libraries)
 	if programs == 0 {
-		t.Skip("SKIP: no dynamic programs on this machine")
+		testneed.Missing(t, "programs", "no dynamic programs on this machine")
 	}
 }
 

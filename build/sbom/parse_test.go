@@ -47,10 +47,12 @@ func TestPackageURLs(t *testing.T) {
 
 func TestPackageURLsOfPackages(t *testing.T) {
 	rhel := Distro{ID: "rhel", Version: "9.2"}
+	bash := Package{Kind: KindRPM, Name: "bash", Version: "5.1-6.el9", Epoch: 1, Arch: "x86_64", Upstream: "bash-5.1-6.el9.src.rpm"}
 	for want, p := range map[string]Package{
-		"pkg:rpm/redhat/bash@5.1-6.el9?arch=x86_64&distro=rhel-9.2&epoch=1&upstream=bash-5.1-6.el9.src.rpm": {Kind: KindRPM, Name: "bash", Version: "5.1-6.el9", Epoch: 1, Arch: "x86_64", Upstream: "bash-5.1-6.el9.src.rpm"},
-		"pkg:golang/github.com/burntsushi/toml@v1.6.0":                                                      {Kind: KindGo, Name: "github.com/BurntSushi/toml", Version: "v1.6.0"},
-		"pkg:golang/stdlib@1.26.8":                                                                          {Kind: KindGo, Name: "stdlib", Version: "1.26.8"},
+		"pkg:rpm/redhat/bash@5.1-6.el9?arch=x86_64&distro=rhel-9.2&epoch=1&upstream=bash-5.1-6.el9.src.rpm": bash,
+
+		"pkg:golang/github.com/burntsushi/toml@v1.6.0": {Kind: KindGo, Name: "github.com/BurntSushi/toml", Version: "v1.6.0"},
+		"pkg:golang/stdlib@1.26.8":                     {Kind: KindGo, Name: "stdlib", Version: "1.26.8"},
 	} {
 		if got := p.purl(rhel).String(); got != want {
 			t.Errorf("%s, want %s", got, want)

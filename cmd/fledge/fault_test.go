@@ -299,7 +299,7 @@ func layoutProject(t *testing.T) string {
 func TestAResultThatCannotBePrinted(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skipf("SKIP: no /dev/full: %v", err)
+		testneed.Missing(t, "full", err.Error())
 	}
 	defer full.Close()
 	dir := layoutProject(t)

@@ -225,7 +225,7 @@ func TestTruncatedArchivesAreRefusedEverywhere(t *testing.T) {
 // sane entries, and what is refused says that it is the archive's fault.
 func TestFlippedBytesAreRefusedOrRead(t *testing.T) {
 	if testing.Short() {
-		t.Skip("opens thousands of archives")
+		t.Skip("SKIP: opens thousands of archives; not with -short")
 	}
 	for name, data := range packed(sample) {
 		read := 0
@@ -400,7 +400,7 @@ func isVerdict(err error) bool {
 
 func TestDamagedImagesAreRefusedOrRead(t *testing.T) {
 	if testing.Short() {
-		t.Skip("opens thousands of images")
+		t.Skip("SKIP: opens thousands of images; not with -short")
 	}
 	for flavour := range 5 {
 		image := golden(t, flavour)

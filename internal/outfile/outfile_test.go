@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/volant/fledge-action/internal/testneed"
 )
 
 // TestMain makes a child process of the test binary write half a file and be killed.
@@ -33,7 +35,7 @@ func both(t *testing.T, fn func(t *testing.T)) {
 	t.Run("unnamed", func(t *testing.T) {
 		f, err := openUnnamed(t.TempDir(), "x")
 		if err != nil {
-			t.Skipf("SKIP: no O_TMPFILE in the temporary directory: %v", err)
+			testneed.Missing(t, "tmpfile", err.Error())
 		}
 		f.Close()
 		fn(t)

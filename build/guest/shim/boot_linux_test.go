@@ -28,7 +28,7 @@ const ARM64KernelVariable = "FLEDGE_TEST_KERNEL_ARM64"
 func kernels(t *testing.T) map[string]string {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("boots machines")
+		t.Skip("SKIP: boots machines; not with -short")
 	}
 	testneed.Tool(t, vmtest.Program, "cpio")
 	kernel, err := vmtest.Kernel(t.Context())

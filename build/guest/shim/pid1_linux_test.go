@@ -660,7 +660,7 @@ func TestPanicExitsWhereTheMachineCannotBePoweredOff(t *testing.T) {
 func TestAnyErrnoIsPrinted(t *testing.T) {
 	image, err := Binary(runtime.GOARCH, "/none")
 	if err != nil {
-		t.Skipf("no shim for %s", runtime.GOARCH)
+		t.Skipf("SKIP: no shim for %s", runtime.GOARCH)
 	}
 	address := dataAddress + strings.Index(string(image), "\x00/none\x00") + 1 - dataOffset
 	for errno, text := range map[uint32]string{3: "error (3)", 97: "error (97)", 1: "operation not permitted (1)", 100: "error (100)", 524: "error (524)", 4095: "error (4095)"} {
