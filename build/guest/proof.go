@@ -2,15 +2,12 @@ package guest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"path"
 	"strings"
 
-	"github.com/klauspost/compress/s2"
-
 	"github.com/volant/fledge-action/build/fetch"
+	"github.com/volant/fledge-action/build/fetch/attestations"
 )
 
 // Limits of what is read of attestations.
@@ -104,54 +101,18 @@ func holdsBundles(name string) bool {
 	return (ext == ".json" || ext == ".jsonl") && (strings.Contains(lower, "attestation") || strings.Contains(lower, "provenance"))
 }
 
-// stored asks GitHub's attestations API about a digest.
-// https://docs.github.com/rest/repos/attestations
+// stored asks GitHub which attestations it keeps about a digest.
 func (g *github) stored(ctx context.Context, digest string) ([]Bundle, error) {
-	body, err := g.fetch.Bytes(ctx, fetch.Request{
-		URL: strings.TrimSuffix(g.base, "/releases") + "/attestations/" + digest, Max: MaxBundle, Accept: acceptJSON, Token: g.token, TokenHost: g.host,
-	})
-	switch {
-	case isNotFound(err):
-		return nil, nil
-	case err != nil:
+	all, err := attestations.API{
+		Fetch: g.fetch, Repository: strings.TrimSuffix(g.base, "/releases"), Host: g.host, Token: g.token,
+		MaxAnswer: MaxBundle, MaxBundle: MaxBundle, Most: MaxBundles,
+	}.Of(ctx, digest)
+	if err != nil {
 		return nil, g.explain(err)
 	}
-	var answer struct {
-		Attestations []struct {
-			Bundle json.RawMessage `json:"bundle"`
-			URL    string          `json:"bundle_url"` // where it is when the answer does not have it
-		} `json:"attestations"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("the answer is not what GitHub's API sends (%s): %w", http.StatusText(http.StatusOK), err)
-	}
 	var found []Bundle
-	for _, at := range answer.Attestations[:min(len(answer.Attestations), MaxBundles)] {
-		data := []byte(at.Bundle)
-		if len(data) == 0 || string(data) == "null" {
-			if data, err = g.elsewhere(ctx, at.URL); err != nil {
-				return nil, err
-			}
-		}
-		found = append(found, Bundle{Source: "GitHub's attestations", Data: data})
+	for _, b := range all {
+		found = append(found, Bundle{Source: "GitHub's attestations", Data: b})
 	}
 	return found, nil
-}
-
-// elsewhere fetches a bundle from GitHub's store, which keeps them packed with Snappy.
-// The address carries its own permission: the token does not go there.
-func (g *github) elsewhere(ctx context.Context, address string) ([]byte, error) {
-	packed, err := g.fetch.Bytes(ctx, fetch.Request{URL: address, Max: MaxBundle, Accept: acceptBytes})
-	if err != nil {
-		return nil, err
-	}
-	size, err := s2.DecodedLen(packed)
-	if err != nil || size > MaxBundle {
-		return nil, fmt.Errorf("the stored bundle has %d bytes (%v), the limit is %d", size, err, MaxBundle)
-	}
-	data, err := s2.Decode(nil, packed)
-	if err != nil {
-		return nil, fmt.Errorf("unpacking the stored bundle: %w", err)
-	}
-	return data, nil
 }

@@ -21,7 +21,7 @@ var may = map[string][]string{
 	"manifest":          {},
 	"build/tree":        {},
 	"build/cache":       {"golang.org/x/sys/unix"},
-	"build/fetch":       {"build/cache"},
+	"build/fetch":       {"build/cache", "github.com/klauspost/compress/s2"},
 	"build/config":      {"manifest", "github.com/BurntSushi/toml"},
 	"build/layer":       {"build/tree"},
 	"build/lock":        {"build/config", "github.com/BurntSushi/toml"},
@@ -30,7 +30,7 @@ var may = map[string][]string{
 	"build/size":        {"build/tree", "build/elfread"},
 	"build/sbom":        {"build/tree", "build/elfread", "github.com/github/go-spdx/v2/spdxexp/spdxlicenses"},
 	"build/mapping":     {"build/tree", "golang.org/x/sys/unix"},
-	"build/guest":       {"build/tree", "build/fetch", "build/mapping/hostfile", "github.com/klauspost/compress/s2"},
+	"build/guest":       {"build/tree", "build/fetch", "build/fetch/", "build/mapping/hostfile"},
 	"build/guest/shim":  {},
 	"build/image":       {"build/cache", "build/fetch", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
@@ -55,7 +55,7 @@ var may = map[string][]string{
 	"internal/compare":  {"internal/artifact", "internal/ext4read"},
 	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/term"},
 
-	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "manifest", "github.com/klauspost/compress/s2"},
+	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "build/fetch/", "manifest"},
 }
 
 // testSupport may import anything: no shipped package may import it.

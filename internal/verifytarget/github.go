@@ -14,10 +14,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/s2"
-
 	"github.com/volant/fledge-action/attest/verify"
 	"github.com/volant/fledge-action/build/fetch"
+	"github.com/volant/fledge-action/build/fetch/attestations"
 )
 
 const (
@@ -151,43 +150,17 @@ func (r *release) read(ctx context.Context, name string, max int64, into func(io
 }
 
 // attestations asks a repository for the bundles of a digest.
-// https://docs.github.com/rest/repos/attestations
 func (g *github) attestations(ctx context.Context, repo, digest string) ([]verify.Bundle, error) {
-	var answer struct {
-		Attestations []struct {
-			Bundle json.RawMessage `json:"bundle"`
-			URL    string          `json:"bundle_url"`
-		} `json:"attestations"`
-	}
-	err := g.json(ctx, repoPath(repo)+"/attestations/sha256:"+digest+"?per_page=100", verify.MaxFile, &answer)
-	if errors.Is(absent(err), fs.ErrNotExist) {
-		return nil, nil
-	}
+	found, err := attestations.API{
+		Fetch: g.fetch, Repository: g.base + repoPath(repo), Host: g.host, Token: g.token,
+		MaxAnswer: verify.MaxFile, MaxBundle: verify.MaxBundle, Most: verify.MaxBundles,
+	}.Of(ctx, "sha256:"+digest)
 	if err != nil {
-		return nil, fmt.Errorf("asking GitHub for attestations: %w", err)
+		return nil, fmt.Errorf("asking GitHub for attestations: %w", g.explain(err))
 	}
 	var all []verify.Bundle
-	for i, a := range answer.Attestations {
-		b := verify.Bundle{Source: fmt.Sprintf("attestation %d of %s", i+1, repo), JSON: a.Bundle}
-		if len(a.Bundle) == 0 || string(a.Bundle) == "null" {
-			if b.JSON, err = g.stored(ctx, a.URL); err != nil {
-				return nil, fmt.Errorf("asking GitHub for attestations: %w", err)
-			}
-		}
-		all = append(all, b)
+	for i, b := range found {
+		all = append(all, verify.Bundle{Source: fmt.Sprintf("attestation %d of %s", i+1, repo), JSON: b})
 	}
 	return all, nil
-}
-
-// stored fetches a bundle from where GitHub keeps it, compressed with Snappy.
-func (g *github) stored(ctx context.Context, address string) ([]byte, error) {
-	body, err := g.fetch.Bytes(ctx, fetch.Request{URL: address, Max: verify.MaxBundle, Origin: g.host})
-	if err != nil {
-		return nil, err
-	}
-	n, err := s2.DecodedLen(body)
-	if err != nil || n > verify.MaxBundle {
-		return nil, fmt.Errorf("reading a stored bundle: %d bytes uncompressed, the limit is %d: %w", n, verify.MaxBundle, cmp.Or(err, errors.New("too long")))
-	}
-	return s2.Decode(nil, body)
 }
