@@ -626,19 +626,19 @@ func TestAvailable(t *testing.T) {
 		if want := "no OIDC token: the job needs `permissions: id-token: write` (pull requests from forks never get one)"; ok || reason != want {
 			t.Errorf("without %s: %v, %q", name, ok, reason)
 		}
-		if _, err := FromEnv(env(name)); err == nil || err.Error() != reason {
+		if _, err := FromEnv(env(name), ""); err == nil || err.Error() != reason {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
 	if ok, reason := Available(env("GITHUB_ACTIONS", "ACTIONS_ID_TOKEN_REQUEST_URL")); ok || !strings.Contains(reason, "no job of GitHub Actions") {
 		t.Errorf("%v, %q", ok, reason)
 	}
-	s, err := FromEnv(env())
+	s, err := FromEnv(env(), "")
 	if err != nil || s.URL != "https://example.com/x" || s.RequestToken != bearer || s.Issuer != DefaultIssuer || s.ServerURL != "" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	full["GITHUB_SERVER_URL"] = "https://octo.ghe.com"
-	s, err = FromEnv(env())
+	s, err = FromEnv(env(), "")
 	if err != nil || s.Issuer != "https://token.actions.octo.ghe.com" || s.ServerURL != "https://octo.ghe.com" {
 		t.Errorf("%+v, %v", s, err)
 	}

@@ -51,15 +51,18 @@ func Available(getenv func(string) string) (ok bool, reason string) {
 	return false, "no OIDC token: the job needs `permissions: id-token: write` (pull requests from forks never get one)"
 }
 
-// FromEnv makes the Source of a job of GitHub Actions. The caller adds Mask.
-func FromEnv(getenv func(string) string) (*Source, error) {
+// FromEnv makes the Source of a job of GitHub Actions. An issuer of "" is that of the
+// job's server; with another one the server may be any. The caller adds Mask.
+func FromEnv(getenv func(string) string, issuer string) (*Source, error) {
 	if ok, reason := Available(getenv); !ok {
 		return nil, errors.New(reason)
 	}
 	server := getenv("GITHUB_SERVER_URL")
-	issuer, err := IssuerOf(server)
-	if err != nil {
-		return nil, err
+	if issuer == "" {
+		var err error
+		if issuer, err = IssuerOf(server); err != nil {
+			return nil, err
+		}
 	}
 	return &Source{
 		URL: getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), RequestToken: getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),

@@ -31,6 +31,19 @@ func PublicGood(ctx context.Context, o Options) (*Root, error) { return publicGo
 // GitHub is the instance for GitHub's private repositories. It has no log.
 func GitHub(ctx context.Context, o Options) (*Root, error) { return github.root(ctx, o) }
 
+// Known are the roots of both, which is all that GitHub's workflows sign with.
+func Known(ctx context.Context, o Options) ([]*Root, error) {
+	public, err := PublicGood(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	private, err := GitHub(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return []*Root{public, private}, nil
+}
+
 //go:embed embedded
 var embedded embed.FS
 

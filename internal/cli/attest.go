@@ -75,7 +75,7 @@ func (p *Program) attest(cmd *cobra.Command, artifact string, f attestFlags) err
 		return usageError{errors.New("nothing to sign with: " + reasonUnsigned(plan))}
 	}
 	report.stageBegins("signing as %s", plan.Signer)
-	signed, err := plan.Sign(cmd.Context(), set)
+	signed, err := plan.Sign(cmd.Context(), set, "")
 	report.end(err == nil)
 	if err != nil {
 		return fmt.Errorf("%w; nothing was written: run this again later", err)

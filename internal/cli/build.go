@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/spf13/cobra"
 
+	"github.com/volant/fledge-action/attest/trust"
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
@@ -172,7 +174,9 @@ func (p *Program) request(cfg *config.Config, f buildFlags, report *reporter) bu
 			},
 		}),
 		Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"), Report: report.event,
-		ProveAgent: proof.AgentProver(proof.KnownRoots(p.trustOptions(f.cacheDir, false, report.warn))),
+		ProveAgent: proof.AgentProver(func(ctx context.Context) ([]*trust.Root, error) {
+			return trust.Known(ctx, p.trustOptions(f.cacheDir, false, report.warn))
+		}),
 	}
 }
 

@@ -50,7 +50,7 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, f buildFlags, in 
 		return docs, nil
 	}
 	report.stageBegins("signing as %s", plan.Signer)
-	if docs.signed, err = plan.Sign(ctx, docs.set); err != nil {
+	if docs.signed, err = plan.Sign(ctx, docs.set, r.Artifact.Digest); err != nil {
 		return nil, &unsignedError{r.Artifact.Path, err}
 	}
 	return docs, nil

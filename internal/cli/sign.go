@@ -73,21 +73,9 @@ func (p *Program) tokens(f signFlags, warn func(error)) (*oidc.Source, string, e
 	if ok, reason := oidc.Available(p.Getenv); !ok {
 		return nil, reason, nil
 	}
-	getenv := p.Getenv
-	if f.issuer != "" { // the server may then be any
-		getenv = func(name string) string {
-			if name == "GITHUB_SERVER_URL" {
-				return ""
-			}
-			return p.Getenv(name)
-		}
-	}
-	source, err := oidc.FromEnv(getenv)
+	source, err := oidc.FromEnv(p.Getenv, f.issuer)
 	if err != nil {
 		return nil, "", usageError{err}
-	}
-	if f.issuer != "" {
-		source.Issuer, source.ServerURL = f.issuer, p.Getenv("GITHUB_SERVER_URL")
 	}
 	source.Retry.Budget, source.Retry.Warn = f.budget, warn
 	return source, "", nil

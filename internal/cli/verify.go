@@ -14,7 +14,6 @@ import (
 	"github.com/volant/fledge-action/attest/trust"
 	"github.com/volant/fledge-action/attest/verify"
 	"github.com/volant/fledge-action/build/fetch"
-	"github.com/volant/fledge-action/internal/proof"
 	"github.com/volant/fledge-action/internal/verifytarget"
 )
 
@@ -220,7 +219,7 @@ func (p *Program) trustedRoots(ctx context.Context, f verifyFlags) ([]*trust.Roo
 	if len(roots) > 0 || len(f.repos)+len(f.workflows) == 0 && f.owner == "" {
 		return roots, nil
 	}
-	return proof.KnownRoots(p.trustOptions(f.cacheDir, f.offline, p.warn))(ctx)
+	return trust.Known(ctx, p.trustOptions(f.cacheDir, f.offline, p.warn))
 }
 
 // trustOptions say how to come by trusted roots.

@@ -59,18 +59,3 @@ func aboutOthers(err error) bool {
 	}
 	return true
 }
-
-// KnownRoots are the instances that GitHub's workflows sign with.
-func KnownRoots(o trust.Options) func(context.Context) ([]*trust.Root, error) {
-	return func(ctx context.Context) ([]*trust.Root, error) {
-		public, err := trust.PublicGood(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		private, err := trust.GitHub(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		return []*trust.Root{public, private}, nil
-	}
-}

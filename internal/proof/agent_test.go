@@ -95,7 +95,7 @@ func TestTheLargestSBOMCanBeSignedAndVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := (&Plan{signer: signer}).Sign(t.Context(), s)
+	signed, err := (&Plan{signer: signer}).Sign(t.Context(), s, "")
 	if err != nil {
 		t.Fatal(err)
 	}

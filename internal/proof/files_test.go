@@ -118,7 +118,7 @@ func TestEveryStatementHasTheSameSubjects(t *testing.T) {
 	if err != nil || found != s {
 		t.Fatalf("found %+v (%v), want %+v", found, err, s)
 	}
-	signed, err := (&Plan{signer: sig, claims: &claims}).Sign(t.Context(), found)
+	signed, err := (&Plan{signer: sig, claims: &claims}).Sign(t.Context(), found, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,13 +154,13 @@ func TestAFailedSignatureLeavesWhatWasBuilt(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := written(t, dir)
 	before := list(t, dir)
-	if _, err := (&Plan{signer: &signer{failAt: 2}}).Sign(t.Context(), s); err == nil || !strings.Contains(err.Error(), "unreachable") {
+	if _, err := (&Plan{signer: &signer{failAt: 2}}).Sign(t.Context(), s, ""); err == nil || !strings.Contains(err.Error(), "unreachable") {
 		t.Fatalf("got %v", err)
 	}
 	if got := list(t, dir); got != before {
 		t.Errorf("the folder holds %s, before %s", got, before)
 	}
-	if _, err := (&Plan{signer: &signer{}}).Sign(t.Context(), s); err != nil { // and it can be had later
+	if _, err := (&Plan{signer: &signer{}}).Sign(t.Context(), s, ""); err != nil { // and it can be had later
 		t.Error(err)
 	}
 }
@@ -193,7 +193,7 @@ func TestSignRefuses(t *testing.T) {
 			s, _ := written(t, dir)
 			tt.change(t, &s)
 			sig := &signer{}
-			_, err := (&Plan{signer: sig}).Sign(t.Context(), s)
+			_, err := (&Plan{signer: sig}).Sign(t.Context(), s, "")
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -233,7 +233,7 @@ func TestClearRemovesWhatNoLongerHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			s, artifact := written(t, dir)
-			if _, err := (&Plan{signer: &signer{}}).Sign(t.Context(), s); err != nil {
+			if _, err := (&Plan{signer: &signer{}}).Sign(t.Context(), s, ""); err != nil {
 				t.Fatal(err)
 			}
 			tt.change(dir)
@@ -255,7 +255,7 @@ func TestClearRemovesWhatNoLongerHolds(t *testing.T) {
 func TestWriteDropsSignaturesOfOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	s, artifact := written(t, dir)
-	if _, err := (&Plan{signer: &signer{}}).Sign(t.Context(), s); err != nil {
+	if _, err := (&Plan{signer: &signer{}}).Sign(t.Context(), s, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

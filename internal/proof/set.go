@@ -80,10 +80,15 @@ func exists(path string) (bool, error) {
 	}
 }
 
-// subjects hashes the files that exist before the checksums do, the artifact first.
-func (s Set) subjects(ctx context.Context) ([]statement.Subject, error) {
+// subjects hashes the files that exist before the checksums do, the artifact first
+// and only if its digest is not known.
+func (s Set) subjects(ctx context.Context, artifactDigest string) ([]statement.Subject, error) {
 	var all []statement.Subject
-	for _, path := range []string{s.Artifact, s.Manifest, s.SBOM, s.Record} {
+	files := []string{s.Artifact, s.Manifest, s.SBOM, s.Record}
+	if artifactDigest != "" {
+		all, files = append(all, known(s.Artifact, artifactDigest)), files[1:]
+	}
+	for _, path := range files {
 		if path == "" {
 			continue
 		}

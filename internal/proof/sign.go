@@ -31,9 +31,10 @@ type Signed struct {
 
 // Sign hashes the files of a set, makes the statements about them, signs them and
 // writes the bundles. Files that changed after SHA256SUMS was written are refused; a
-// missing SHA256SUMS is written.
-func (p *Plan) Sign(ctx context.Context, s Set) (*Signed, error) {
-	subjects, err := s.subjects(ctx)
+// missing SHA256SUMS is written. An artifact whose digest ("sha256:" and hex) is known,
+// since it has just been made, is not read again; "" reads it.
+func (p *Plan) Sign(ctx context.Context, s Set, artifactDigest string) (*Signed, error) {
+	subjects, err := s.subjects(ctx, artifactDigest)
 	if err != nil {
 		return nil, err
 	}
