@@ -642,6 +642,14 @@ func TestAvailable(t *testing.T) {
 	if err != nil || s.Issuer != "https://token.actions.octo.ghe.com" || s.ServerURL != "https://octo.ghe.com" {
 		t.Errorf("%+v, %v", s, err)
 	}
+	full["GITHUB_SERVER_URL"] = "https://github.example.com"
+	if _, err := FromEnv(env(), ""); err == nil {
+		t.Error("a server whose issuer is not known was taken")
+	}
+	s, err = FromEnv(env(), "https://github.example.com/_services/token")
+	if err != nil || s.Issuer != "https://github.example.com/_services/token" || s.ServerURL != "https://github.example.com" {
+		t.Errorf("%+v, %v", s, err)
+	}
 }
 
 func TestIssuerOfAServer(t *testing.T) {
