@@ -72,13 +72,9 @@ type patient struct {
 }
 
 func (t *patient) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, err := drain(req)
+	ctx, body, err := t.take(req)
 	if err != nil {
 		return nil, err
-	}
-	ctx := req.Context()
-	if t.ctx != nil {
-		ctx = t.ctx
 	}
 	var resp *http.Response
 	err = t.patience.do(ctx, t.service, func(ctx context.Context) error {
@@ -107,15 +103,21 @@ type once struct {
 }
 
 func (t *once) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, err := drain(req)
+	ctx, body, err := t.take(req)
 	if err != nil {
 		return nil, err
 	}
+	return t.send(ctx, req, body)
+}
+
+// take reads what a request is sent with.
+func (t *once) take(req *http.Request) (context.Context, []byte, error) {
 	ctx := req.Context()
 	if t.ctx != nil {
 		ctx = t.ctx
 	}
-	return t.send(ctx, req, body)
+	body, err := drain(req)
+	return ctx, body, err
 }
 
 // drain reads a request's body, so that it can be sent again. It is ours, and no

@@ -61,6 +61,12 @@ type Dependency struct {
 	Proof   string            // how its origin was verified, in words; "" if only by its digest
 }
 
+// Names of options: what a build is made again with.
+const (
+	OptionArtifactURL     = "artifact-url"
+	OptionAllowUnbootable = "allow-unbootable" // "true"
+)
+
 // The types below are the record's JSON. Their shape is that of SLSA provenance.
 type record struct {
 	BuildDefinition recordDefinition `json:"buildDefinition"`

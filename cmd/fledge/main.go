@@ -31,7 +31,7 @@ func run() int {
 		Argv0: os.Args[0], Environ: os.Environ(), StderrWidth: terminalWidth(),
 	}
 	if p.Executable, err = os.Executable(); err != nil {
-		p.Executable = "" // only --check-reproducible needs it, and says so
+		p.Executable = "" // only a second build and the build record need it, and say so
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()

@@ -58,16 +58,16 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, f buildFlags, in 
 
 // record tells what was built from, and by whom.
 func (p *Program) record(f buildFlags, in buildInputs, r *build.Result) (*statement.Record, error) {
-	digest, err := programDigest()
+	digest, err := p.programDigest()
 	if err != nil {
 		return nil, err
 	}
 	options := map[string]string{}
 	if f.unbootable {
-		options["allow-unbootable"] = "true"
+		options[statement.OptionAllowUnbootable] = "true"
 	}
 	if f.url != "" {
-		options["artifact-url"] = f.url
+		options[statement.OptionArtifactURL] = f.url
 	}
 	return proof.NewRecord(statement.Program{Version: p.Version, SHA256: digest}, in.config, in.template, options, r)
 }

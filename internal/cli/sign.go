@@ -112,12 +112,11 @@ func (p *Program) signingKey(path string) ([]byte, error) {
 }
 
 // programDigest is the sha256 of fledge itself.
-func programDigest() (string, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("looking for fledge's own program: %w", err)
+func (p *Program) programDigest() (string, error) {
+	if p.Executable == "" {
+		return "", errors.New("hashing fledge's own program: the system does not tell where it is")
 	}
-	f, err := os.Open(path)
+	f, err := os.Open(p.Executable)
 	if err != nil {
 		return "", fmt.Errorf("hashing fledge's own program: %w", err)
 	}

@@ -12,12 +12,6 @@ import (
 	"github.com/volant/fledge-action/build/config"
 )
 
-// Names of the options of a record that change what is built.
-const (
-	optionURL        = "artifact-url"
-	optionUnbootable = "allow-unbootable"
-)
-
 // A ChangedError reports a file of the project that is not the recorded one.
 type ChangedError struct {
 	Path       string
@@ -31,7 +25,10 @@ func (e *ChangedError) Error() string {
 // Request is the build of a record in a project's folder. Where its output goes, what it
 // fetches with and what it tells are left to the caller.
 func Request(rec *statement.Record, dir string) (build.Request, error) {
-	r := build.Request{Epoch: time.Unix(rec.Epoch, 0).UTC(), URL: rec.Options[optionURL], AllowUnbootable: rec.Options[optionUnbootable] == "true", Locked: true}
+	r := build.Request{
+		Epoch: time.Unix(rec.Epoch, 0).UTC(), URL: rec.Options[statement.OptionArtifactURL],
+		AllowUnbootable: rec.Options[statement.OptionAllowUnbootable] == "true", Locked: true,
+	}
 	path, err := below(dir, rec.Config.Name)
 	if err != nil {
 		return r, err
