@@ -44,7 +44,15 @@ type Program struct {
 	// StderrWidth is the columns of the terminal that Stderr is, 0 when it is none.
 	StderrWidth int
 
+	// Mask is given each secret that a command gets hold of, before it is used; nil for
+	// nobody.
+	Mask func(secret string)
+	// Failed is given the error with which a command ends, before it is printed, and the
+	// stage in which that happened, "" for none; nil for nobody.
+	Failed func(stage string, err error)
+
 	interruption atomic.Pointer[interruption]
+	stage        atomic.Pointer[string]
 }
 
 // interruption is how a command ends that is interrupted.
@@ -86,6 +94,9 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	root := p.command()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err != nil && p.Failed != nil {
+		p.Failed(p.lastStage(), err)
+	}
 	switch {
 	case err == nil:
 		return ExitOK
@@ -204,5 +215,13 @@ func (p *Program) noCommand(cmd *cobra.Command) error {
 }
 
 func (p *Program) reporter(verbose, quiet bool) *reporter {
-	return &reporter{w: p.Stderr, terminal: p.StderrWidth > 0, width: p.StderrWidth, verbose: verbose, quiet: quiet, now: time.Now}
+	return &reporter{w: p.Stderr, terminal: p.StderrWidth > 0, width: p.StderrWidth, verbose: verbose, quiet: quiet, now: time.Now, begins: p.stage.Store}
+}
+
+// lastStage is the stage that began last.
+func (p *Program) lastStage() string {
+	if s := p.stage.Load(); s != nil {
+		return *s
+	}
+	return ""
 }

@@ -20,6 +20,8 @@ type reporter struct {
 	now      func() time.Time
 	width    int // columns of the terminal
 
+	begins func(stage *string) // is told each stage; may be nil
+
 	mu      sync.Mutex
 	stage   string
 	begun   time.Time
@@ -38,6 +40,9 @@ func (r *reporter) event(e build.Event) {
 	case build.StageBegins:
 		r.endStage()
 		r.stage, r.begun = e.Message, r.now()
+		if r.begins != nil {
+			r.begins(&e.Message)
+		}
 		if r.verbose && !r.terminal {
 			r.line("%s ...", e.Message)
 		}

@@ -77,6 +77,7 @@ func (p *Program) tokens(f signFlags, warn func(error)) (*oidc.Source, string, e
 	if err != nil {
 		return nil, "", usageError{err}
 	}
+	source.Mask = p.Mask
 	source.Retry.Budget, source.Retry.Warn = f.budget, warn
 	return source, "", nil
 }
