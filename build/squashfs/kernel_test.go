@@ -1,0 +1,325 @@
+package squashfs
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/testneed"
+)
+
+// TestKernelSeesTheTree mounts images and compares every inode with the tree.
+func TestKernelSeesTheTree(t *testing.T) {
+	for _, o := range allOptions {
+		t.Run(o.name(), func(t *testing.T) {
+			tr := awkward(t)
+			dir, unmount := testneed.Mount(t, imageFile(t, tr, o), "ro")
+			compareTree(t, dir, tr)
+			unmount()
+		})
+	}
+}
+
+func compareTree(t *testing.T, dir string, tr *tree.Tree) {
+	t.Helper()
+	seen := 0
+	inodes := map[uint64]*tree.Node{}
+	for name, n := range tr.Walk() {
+		seen++
+		path := filepath.Join(dir, name)
+		compareInode(t, path, n)
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		if other := inodes[st.Ino]; other != nil && other != n {
+			t.Errorf("%q: inode %d is another file's too", name, st.Ino)
+		}
+		inodes[st.Ino] = n
+	}
+	onDisk := 0
+	filepath.WalkDir(dir, func(string, fs.DirEntry, error) error { onDisk++; return nil })
+	if onDisk != seen {
+		t.Errorf("the kernel lists %d names, the tree has %d", onDisk, seen)
+	}
+}
+
+func compareInode(t *testing.T, path string, n *tree.Node) {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		t.Errorf("%q: %v", path, err)
+		return
+	}
+	if st.Mode != tree.UnixMode(n.Mode) || st.Uid != n.UID || st.Gid != n.GID {
+		t.Errorf("%q: mode %o owner %d:%d, want %o %d:%d", path, st.Mode, st.Uid, st.Gid, tree.UnixMode(n.Mode), n.UID, n.GID)
+	}
+	if got := time.Unix(st.Mtim.Unix()); got.Unix() != n.ModTime.Unix() {
+		t.Errorf("%q: modified %v, want %v", path, got, n.ModTime)
+	}
+	links := n.Links()
+	if n.Mode.IsDir() {
+		links = 2
+		for _, c := range n.Children() {
+			if c.Mode.IsDir() {
+				links++
+			}
+		}
+	}
+	if int(st.Nlink) != links {
+		t.Errorf("%q: %d links, want %d", path, st.Nlink, links)
+	}
+	if n.Mode&fs.ModeDevice != 0 && (unix.Major(st.Rdev) != n.Rdev.Major || unix.Minor(st.Rdev) != n.Rdev.Minor) {
+		t.Errorf("%q: device %d:%d, want %d:%d", path, unix.Major(st.Rdev), unix.Minor(st.Rdev), n.Rdev.Major, n.Rdev.Minor)
+	}
+	if n.Mode&fs.ModeSymlink != 0 {
+		if target, _ := os.Readlink(path); target != n.Target {
+			t.Errorf("%q: link to %.40q, want %.40q", path, target, n.Target)
+		}
+	}
+	list := make([]byte, 1<<16)
+	size, err := unix.Llistxattr(path, list)
+	if err != nil || strings.Count(string(list[:max(size, 0)]), "\x00") != len(n.Xattrs) {
+		t.Errorf("%q: xattrs %q (%v), want %d", path, list[:max(size, 0)], err, len(n.Xattrs))
+	}
+	for key, want := range n.Xattrs {
+		buf := make([]byte, 1<<17)
+		if size, err := unix.Lgetxattr(path, key, buf); err != nil || string(buf[:max(size, 0)]) != want {
+			t.Errorf("%q: xattr %s is %.40q (%v), want %.40q", path, key, buf[:max(size, 0)], err, want)
+		}
+	}
+	if n.Mode.IsRegular() && n.Content != nil {
+		got, err := os.ReadFile(path)
+		r, _ := n.Content.Open()
+		want, _ := io.ReadAll(r)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%q: %d bytes differ from %d (%v)", path, len(got), len(want), err)
+		}
+	}
+}
+
+// TestRandomTreesAgainstTheKernel makes trees of all kinds of nodes, names and sizes.
+func TestRandomTreesAgainstTheKernel(t *testing.T) {
+	testneed.Root(t)
+	for seed := range uint64(12) {
+		tr := randomTree(t, seed)
+		o := allOptions[int(seed)%len(allOptions)]
+		dir, unmount := testneed.Mount(t, imageFile(t, tr, o), "ro")
+		compareTree(t, dir, tr)
+		unmount()
+		if t.Failed() {
+			t.Fatalf("seed %d, %s", seed, o.name())
+		}
+	}
+}
+
+func randomTree(t testing.TB, seed uint64) *tree.Tree {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	tr := tree.New()
+	dirs, files := []string{""}, []*tree.Node{}
+	for range 200 + rng.IntN(2000) {
+		base := make([]byte, 1+rng.IntN(1+rng.IntN(255)))
+		for i := range base {
+			for base[i] == 0 || base[i] == '/' {
+				base[i] = byte(rng.Uint32())
+			}
+		}
+		dir := dirs[rng.IntN(len(dirs))]
+		name := dir + string(base)
+		if tree.CheckName(name) != nil || name == "." {
+			continue
+		}
+		if _, err := tr.Lookup(name); err == nil {
+			continue
+		}
+		n := &tree.Node{UID: rng.Uint32N(1 << 31), GID: rng.Uint32N(4), ModTime: time.Unix(int64(rng.Uint32()), 0)}
+		n.Mode = fs.FileMode(rng.Uint32()) & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+		if rng.IntN(10) == 0 {
+			n.Xattrs = map[string]string{"user.a": string(noise(rng.Uint64(), rng.IntN(3000))), "trusted.b": fmt.Sprint(rng.IntN(3))}
+		}
+		switch rng.IntN(10) {
+		case 0, 1:
+			n.Mode |= fs.ModeDir
+			if len(name) < 3000 {
+				dirs = append(dirs, name+"/")
+			}
+		case 2:
+			n.Mode |= fs.ModeSymlink | 0o777
+			n.Xattrs = nil
+			n.Target = string(words(rng.Uint64(), 1+rng.IntN(4000)))
+			n.Target = strings.ReplaceAll(n.Target, "\x00", "0")
+		case 3:
+			n.Mode |= []fs.FileMode{fs.ModeNamedPipe, fs.ModeSocket, fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice}[rng.IntN(4)]
+			delete(n.Xattrs, "user.a")
+			n.Rdev = tree.Rdev{Major: rng.Uint32N(4096), Minor: rng.Uint32N(1 << 20)}
+			if n.Mode&fs.ModeDevice == 0 {
+				n.Rdev = tree.Rdev{}
+			}
+		case 4:
+			if len(files) > 0 {
+				n = files[rng.IntN(len(files))]
+			}
+		case 5:
+			b := words(rng.Uint64(), rng.IntN(6*blockSize))
+			for at := 0; at+blockSize <= len(b); at += blockSize {
+				if rng.IntN(2) == 0 {
+					clear(b[at : at+blockSize])
+				}
+			}
+			n.Content = b
+		default:
+			n.Content = words(uint64(rng.IntN(300)), rng.IntN(1+rng.IntN(20000)))
+		}
+		if n.Mode.IsRegular() {
+			files = append(files, n)
+		}
+		put(t, tr, name, n)
+	}
+	return tr
+}
+
+// TestManyNames has 100,000 names in one directory, and as many in many.
+func TestManyNames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: makes 200,000 inodes; run without -short")
+	}
+	testneed.Root(t)
+	tr := tree.New()
+	for i := range 100_000 {
+		put(t, tr, fmt.Sprintf("one/%06d-%s", i*7919%100_000, strings.Repeat("x", i%200)), &tree.Node{Mode: 0o644, Content: tree.Bytes(fmt.Sprint(i))})
+		put(t, tr, fmt.Sprintf("many/%d/%d/%d", i%10, i%100, i), &tree.Node{Mode: 0o644, UID: uint32(i % 60000)})
+	}
+	dir, unmount := testneed.Mount(t, imageFile(t, tr, Options{Level: 1}), "ro")
+	compareTree(t, dir, tr)
+	for _, name := range []string{"one/", "one/000000", "one/099999-", "one/zzz", "one/050000-x"} {
+		if _, err := os.Lstat(filepath.Join(dir, name, "absent")); !os.IsNotExist(err) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	unmount()
+}
+
+// holey is a large file: a few words at some places, zeros elsewhere.
+type holey struct {
+	size int64
+	at   []int64
+}
+
+func (h holey) Size() int64                  { return h.size }
+func (h holey) Open() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(h, 0, h.size)), nil }
+func (h holey) ReadAt(p []byte, off int64) (int, error) {
+	clear(p)
+	for _, at := range h.at {
+		if at >= off && at < off+int64(len(p)) {
+			copy(p[at-off:], fmt.Sprintf("at %d", at))
+		}
+	}
+	return len(p), nil
+}
+
+func TestFileOfMoreThan4GiB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: reads 5 GiB of zeros; run without -short")
+	}
+	testneed.Root(t)
+	h := holey{5<<30 + 77, []int64{0, 1 << 30, 1<<32 - 20, 1<<32 + 5, 5<<30 + 30}}
+	tr := tree.New()
+	put(t, tr, "large", &tree.Node{Mode: 0o644, Content: h})
+	img := imageFile(t, tr, Options{})
+	if info, err := os.Stat(img); err != nil || info.Size() > 1<<20 {
+		t.Errorf("%v, %d bytes", err, info.Size())
+	}
+	dir, unmount := testneed.Mount(t, img, "ro")
+	f, err := os.Open(filepath.Join(dir, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != h.size {
+		t.Fatalf("%v, %d bytes", err, info.Size())
+	}
+	got, want := make([]byte, 300000), make([]byte, 300000)
+	for _, at := range append(h.at, 12345678, h.size-1000) {
+		at = max(0, at-1000)
+		n, _ := f.ReadAt(got, at)
+		h.ReadAt(want[:n], at)
+		if n == 0 || !bytes.Equal(got[:n], want[:n]) {
+			t.Errorf("at %d: %d bytes differ", at, n)
+		}
+	}
+	f.Close()
+	unmount()
+}
+
+// TestUnsquashfsAgrees lets squashfs-tools unpack images, and compares what it made.
+func TestUnsquashfsAgrees(t *testing.T) {
+	testneed.Root(t)
+	testneed.Tool(t, "unsquashfs")
+	for _, o := range allOptions {
+		t.Run(o.name(), func(t *testing.T) {
+			tr := awkward(t)
+			img := imageFile(t, tr, o)
+			dir := filepath.Join(t.TempDir(), "out")
+			out, err := exec.Command("unsquashfs", "-strict-errors", "-no-progress", "-d", dir, img).CombinedOutput()
+			if err != nil {
+				t.Fatalf("unsquashfs: %v\n%s", err, out)
+			}
+			for name, n := range tr.Walk() {
+				if n.Mode.IsDir() { // their link counts are the folder's
+					continue
+				}
+				compareInode(t, filepath.Join(dir, name), n)
+			}
+			super, err := exec.Command("unsquashfs", "-s", img).CombinedOutput()
+			if err != nil {
+				t.Fatalf("unsquashfs -s: %v\n%s", err, super)
+			}
+			for _, want := range []string{
+				"Creation or last append time Tue Nov 14 22:13:20 2023", "Block size 131072", "Duplicates are removed",
+				"Filesystem is exportable via NFS", fmt.Sprintf("Number of inodes %d\n", inodeCount(tr)),
+			} {
+				if !strings.Contains(string(super), want) {
+					t.Errorf("unsquashfs -s lacks %q:\n%s", want, super)
+				}
+			}
+			if level := fmt.Sprintf("compression-level %d\n", o.level()); o.level() > 0 && !strings.Contains(string(super), level) {
+				t.Errorf("unsquashfs -s lacks %q:\n%s", level, super)
+			}
+		})
+	}
+}
+
+func inodeCount(tr *tree.Tree) int {
+	seen := map[*tree.Node]bool{}
+	for _, n := range tr.Walk() {
+		seen[n] = true
+	}
+	return len(seen)
+}
+
+// TestComparisonSeesDamage is the control of the tests above.
+func TestComparisonSeesDamage(t *testing.T) {
+	testneed.Tool(t, "unsquashfs")
+	img := imageFile(t, awkward(t), Options{})
+	f, err := os.OpenFile(img, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("damage"), 200); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if out, err := exec.Command("unsquashfs", "-strict-errors", "-no-progress", "-d", filepath.Join(t.TempDir(), "out"), img).CombinedOutput(); err == nil {
+		t.Errorf("unsquashfs has nothing to say:\n%s", out)
+	}
+}
