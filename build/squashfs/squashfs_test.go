@@ -133,7 +133,7 @@ func awkward(t testing.TB) *tree.Tree {
 	put(t, tr, "first", &tree.Node{Mode: 0o644, ModTime: time.Unix(0, 0)})
 	put(t, tr, "last", &tree.Node{Mode: 0o644, ModTime: time.Unix(1<<32-1, 0)})
 	put(t, tr, "cap", &tree.Node{Mode: 0o755, Content: tree.Bytes("#!"), Xattrs: map[string]string{
-		"security.capability": capability, "user.note": strings.Repeat("n", 20000), "user.empty": "", "trusted.overlay.opaque": "y",
+		"security.capability": capability, "user.note": strings.Repeat("n", 2000), "user.empty": "", "trusted.overlay.opaque": "y",
 	}})
 	put(t, tr, "xattr-dir", &tree.Node{Mode: fs.ModeDir | 0o755, Xattrs: map[string]string{"user.binary": "\x00\n=\xff"}})
 	sparse := make([]byte, 3<<20+5)
