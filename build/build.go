@@ -99,6 +99,9 @@ func (b *builder) check() error {
 	for _, w := range c.Warnings {
 		b.warn(w.Error())
 	}
+	if c.Strategy == config.OCIRootfs && c.Filesystem.Type == typeSquashfs {
+		b.warn(squashfsNeeds)
+	}
 	if b.Template != nil {
 		for _, w := range b.Template.Warnings {
 			b.warn(w.Error())
@@ -110,7 +113,7 @@ func (b *builder) check() error {
 // notBuilt says what this version does not build, nil when it builds everything
 // that the configuration asks for.
 func notBuilt(c *config.Config) *config.Error {
-	if t := c.Filesystem.Type; c.Strategy == config.OCIRootfs && t != "ext4" {
+	if t := c.Filesystem.Type; c.Strategy == config.OCIRootfs && t != typeExt4 && t != typeSquashfs {
 		return c.Errorf("filesystem.type", "%s is not built yet; stock Volant boots only ext4", t)
 	}
 	return nil

@@ -29,8 +29,7 @@ func guardArtifact(path string) error {
 		return err
 	}
 	defer f.Close()
-	var magic [2]byte
-	if _, err := f.ReadAt(magic[:], superMagic); err == nil && magic == [2]byte{0x53, 0xef} || initramfs.IsArchive(f) {
+	if has(f, superMagic, "\x53\xef") || has(f, 0, squashfsMagic) || initramfs.IsArchive(f) {
 		return nil
 	}
 	return fmt.Errorf("output %q: it exists and is not an earlier artifact; remove it or choose another name", path)
@@ -38,6 +37,16 @@ func guardArtifact(path string) error {
 
 // superMagic is where an ext4 filesystem has 0xef53, in bytes from its start.
 const superMagic = 1024 + 0x38
+
+// squashfsMagic begins a squashfs filesystem.
+const squashfsMagic = "hsqs"
+
+// has tells whether a file has a text at a byte.
+func has(f *os.File, at int64, text string) bool {
+	b := make([]byte, len(text))
+	_, err := f.ReadAt(b, at)
+	return err == nil && string(b) == text
+}
 
 // openOutput opens a file that a build is about to replace. It returns nil when
 // there is none or an empty one. What is no regular file is refused unopened: a

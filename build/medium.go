@@ -23,8 +23,11 @@ type medium interface {
 
 // medium makes the one of the strategy.
 func (b *builder) medium(out *outfile.File) (medium, error) {
-	if b.Config.Strategy == config.Initramfs {
+	switch {
+	case b.Config.Strategy == config.Initramfs:
 		return newArchive(b, out)
+	case b.Config.Filesystem.Type == typeSquashfs:
+		return newReadOnly(b, out)
 	}
 	return &rootfs{Writer: ext4.NewWriter(out), b: b, out: out}, nil
 }

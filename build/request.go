@@ -16,6 +16,7 @@ import (
 	"github.com/volant/fledge-action/build/lock"
 	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/build/size"
+	"github.com/volant/fledge-action/build/squashfs"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/manifest"
 )
@@ -110,7 +111,7 @@ type Material struct {
 // Artifact is what a build has made.
 type Artifact struct {
 	Path   string `json:"path"`
-	Format string `json:"format"` // of the bytes: "ext4", "cpio.gz", "cpio.zst" or "cpio"
+	Format string `json:"format"` // of the bytes: "ext4", "squashfs", "cpio.gz", "cpio.zst" or "cpio"
 	Size   int64  `json:"size"`
 	Digest string `json:"digest"`
 }
@@ -124,6 +125,7 @@ type Result struct {
 	Epoch        time.Time
 	Platform     string           // "linux/amd64"
 	Filesystem   *ext4.Stats      // of an ext4 image, else nil
+	Squashfs     *squashfs.Stats  // of a squashfs image, else nil
 	Archive      *initramfs.Stats // of an initramfs, else nil
 	Size         *size.Report     // where the artifact's bytes are
 	Warnings     []string

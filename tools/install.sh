@@ -15,6 +15,7 @@ packages=(
   qemu-user-static        # runs it for arm64
   musl                    # another C library's loader
   rpm db5.3-util          # rpm databases, to compare with
+  squashfs-tools          # unsquashfs, mksquashfs
   cpio libarchive-tools gzip pigz zstd busybox-static tar
   mount util-linux shellcheck
 )

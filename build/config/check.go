@@ -19,6 +19,7 @@ func (c *Config) check(earlier Errors) Errors {
 	k.agent()
 	k.init()
 	k.archive()
+	k.filesystem()
 	k.unused()
 	k.normalize()
 	k.words()
@@ -199,6 +200,41 @@ func (k *checker) archive() {
 	}
 }
 
+// filesystem looks at what belongs to one type of file system only. Settings of another
+// are warned of: people switch between types.
+func (k *checker) filesystem() {
+	f := k.Filesystem
+	if k.Strategy != OCIRootfs {
+		return
+	}
+	if f.Type != "ext4" {
+		k.warn("filesystem.type", "stock Volant boots only ext4, not %s", f.Type)
+	}
+	if k.IsSet("filesystem.journal_mb") && f.Type != "ext4" {
+		k.warn("filesystem.journal_mb", `"filesystem.journal_mb" is for ext4 only`)
+	}
+	if f.Type != "squashfs" {
+		for _, key := range []string{"filesystem.compression", "filesystem.compression_level"} {
+			if k.IsSet(key) {
+				k.warn(key, "%q is for squashfs only", key)
+			}
+		}
+		return
+	}
+	for _, key := range []string{"filesystem.size_buffer_mb", "filesystem.preallocate"} {
+		if k.IsSet(key) {
+			k.warn(key, "%q has no effect with squashfs, which is read-only and has no free space", key)
+		}
+	}
+	switch {
+	case !k.IsSet("filesystem.compression_level"):
+	case f.Compression == "none":
+		k.fail("filesystem.compression_level", `"filesystem.compression_level" has no meaning with compression = "none"`)
+	case f.Compression == "gzip" && f.CompressionLevel > 9:
+		k.fail("filesystem.compression_level", `"filesystem.compression_level" is %d, want 1 to 9 for gzip`, f.CompressionLevel)
+	}
+}
+
 // unused warns of tables and keys that the strategy does not look at.
 func (k *checker) unused() {
 	var keys []string
@@ -215,12 +251,6 @@ func (k *checker) unused() {
 		if k.IsSet(key) {
 			k.warn(key, "%q has no effect with strategy = %q", key, k.Strategy)
 		}
-	}
-	if k.Strategy == OCIRootfs && k.Filesystem.Type != "ext4" {
-		k.warn("filesystem.type", "stock Volant boots only ext4, not %s", k.Filesystem.Type)
-	}
-	if k.IsSet("filesystem.journal_mb") && k.Filesystem.Type != "ext4" {
-		k.warn("filesystem.journal_mb", `"filesystem.journal_mb" is for ext4 only`)
 	}
 }
 

@@ -219,8 +219,11 @@ type holey struct {
 	at   []int64
 }
 
-func (h holey) Size() int64                  { return h.size }
-func (h holey) Open() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(h, 0, h.size)), nil }
+func (h holey) Size() int64 { return h.size }
+func (h holey) Open() (io.ReadCloser, error) {
+	return io.NopCloser(io.NewSectionReader(h, 0, h.size)), nil
+}
+
 func (h holey) ReadAt(p []byte, off int64) (int, error) {
 	clear(p)
 	for _, at := range h.at {

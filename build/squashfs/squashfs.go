@@ -23,7 +23,7 @@ const (
 
 // Default levels. docs/squashfs.md has the numbers they were chosen by.
 const (
-	DefaultZstdLevel = 15
+	DefaultZstdLevel = 3
 	DefaultGzipLevel = 9
 )
 

@@ -160,7 +160,7 @@ func awkward(t testing.TB) *tree.Tree {
 }
 
 var allOptions = []Options{
-	{}, {Level: 1}, {Level: 22}, {Compression: Gzip}, {Compression: Gzip, Level: 1}, {Compression: None},
+	{}, {Level: 15}, {Level: 22}, {Compression: Gzip}, {Compression: Gzip, Level: 1}, {Compression: None},
 }
 
 func (o Options) name() string { return fmt.Sprintf("%s-%d", o.compression(), o.level()) }

@@ -281,6 +281,7 @@ type output struct {
 	Epoch      int64             `json:"epoch"` // seconds since 1970
 	Materials  []build.Material  `json:"materials"`
 	Filesystem *filesystemOutput `json:"filesystem,omitempty"` // of an ext4 image
+	Squashfs   *squashfsOutput   `json:"squashfs,omitempty"`   // of a squashfs image
 	Archive    *archiveOutput    `json:"archive,omitempty"`    // of an initramfs
 	SBOM       *sbomOutput       `json:"sbom,omitempty"`       // with --sbom
 	Record     string            `json:"record,omitempty"`     // path of NAME.build.json
@@ -303,6 +304,13 @@ type filesystemOutput struct {
 	Journal    int64 `json:"journal"`
 	Inodes     int64 `json:"inodes"`
 	FreeInodes int64 `json:"free_inodes"`
+}
+
+type squashfsOutput struct {
+	Content    int64 `json:"content"` // bytes of all files
+	Data       int64 `json:"data"`    // bytes that are stored of them
+	Inodes     int64 `json:"inodes"`
+	Duplicates int64 `json:"duplicates"` // files that share another's data
 }
 
 type archiveOutput struct {
@@ -328,6 +336,9 @@ func (p *Program) printJSON(r *build.Result, docs *documents, twice bool) error 
 	}
 	if st := r.Filesystem; st != nil {
 		out.Filesystem = &filesystemOutput{Free: st.Free, Journal: st.Journal, Inodes: st.Inodes, FreeInodes: st.FreeInodes}
+	}
+	if st := r.Squashfs; st != nil {
+		out.Squashfs = &squashfsOutput{Content: st.Content, Data: st.Data, Inodes: st.Inodes, Duplicates: st.Duplicates}
 	}
 	if st := r.Archive; st != nil {
 		out.Archive = &archiveOutput{Unpacked: st.Unpacked, Entries: st.Entries}

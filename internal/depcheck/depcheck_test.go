@@ -34,6 +34,7 @@ var may = map[string][]string{
 	"build/guest/shim":  {},
 	"build/image":       {"build/cache", "build/fetch", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
+	"build/squashfs":    {"build/tree", "build/initramfs/deflate", "github.com/klauspost/compress/zstd"},
 	"build/initramfs":   {"build/tree", "github.com/klauspost/compress/zstd"},
 	"build":             {"build/", "manifest", "internal/outfile", "github.com/google/go-containerregistry/pkg/authn", "golang.org/x/sys/unix"},
 	"attest/statement":  {},
