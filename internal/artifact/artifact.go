@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/volant/fledge-action/internal/ext4read"
+	"github.com/volant/fledge-action/internal/squashfsread"
 )
 
 // ErrMalformed is wrapped by errors about an archive that breaks the format.
@@ -63,17 +64,22 @@ type Artifact struct {
 	Size    int64    // bytes of the artifact itself
 	Entries []*Entry // in byte order of their names
 
-	Image   *ext4read.FS // nil if it is an archive
-	Archive *Archive     // nil if it is an image
+	// One of them is not nil.
+	Image    *ext4read.FS
+	Squashfs *squashfsread.FS
+	Archive  *Archive
 
 	source io.ReaderAt
 	opt    Options
 }
 
-// Format is "ext4" or "cpio".
+// Format is "ext4", "squashfs" or "cpio".
 func (a *Artifact) Format() string {
-	if a.Image != nil {
+	switch {
+	case a.Image != nil:
 		return "ext4"
+	case a.Squashfs != nil:
+		return "squashfs"
 	}
 	return "cpio"
 }
@@ -86,9 +92,12 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, opt Options) (*Artifac
 	if err != nil {
 		return nil, err
 	}
-	if kind == kindExt4 {
+	switch kind {
+	case kindExt4:
 		err = a.openImage(ctx)
-	} else {
+	case kindSquashfs:
+		err = a.openSquashfs(ctx)
+	default:
 		err = a.openArchive(ctx, kind)
 	}
 	if err != nil {
@@ -174,7 +183,10 @@ func (a *Artifact) Content(ctx context.Context, e *Entry) (io.ReadCloser, error)
 	if e.Type != File {
 		return nil, fmt.Errorf("%q is a %s, which has no content", e.Name, e.Type)
 	}
-	if a.Image == nil {
+	switch {
+	case a.Squashfs != nil:
+		return a.squashfsContent(e)
+	case a.Archive != nil:
 		return a.archiveContent(ctx, e)
 	}
 	in, err := a.Image.Inode(uint32(e.Inode))

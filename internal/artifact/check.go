@@ -5,10 +5,11 @@ import (
 	"io"
 
 	"github.com/volant/fledge-action/internal/ext4read"
+	"github.com/volant/fledge-action/internal/squashfsread"
 )
 
 // Check looks for what is wrong with an artifact and can be read nevertheless:
-// with an image everything that ext4read's small fsck knows, with an archive what
+// with an image everything that the small fsck of its reader knows, with an archive what
 // the kernel would unpack in another way than it looks. The error is about what
 // cannot be read at all.
 func Check(ctx context.Context, r io.ReaderAt, size int64, opt Options) ([]string, error) {
@@ -16,13 +17,25 @@ func Check(ctx context.Context, r io.ReaderAt, size int64, opt Options) ([]strin
 	if err != nil {
 		return nil, err
 	}
-	if kind != kindExt4 {
+	switch kind {
+	case kindExt4:
+		return checkImage(ctx, r, size)
+	case kindSquashfs:
+		f, err := squashfsread.Open(r, size, squashfsread.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return f.Check(ctx)
+	default:
 		a, err := Open(ctx, r, size, opt)
 		if err != nil {
 			return nil, err
 		}
 		return a.Archive.Problems, nil
 	}
+}
+
+func checkImage(ctx context.Context, r io.ReaderAt, size int64) ([]string, error) {
 	f, err := OpenImage(r, size, false)
 	if err != nil {
 		return nil, err

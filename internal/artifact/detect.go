@@ -13,11 +13,15 @@ import (
 type kind string
 
 const (
-	kindExt4 kind = "ext4"
-	kindNone kind = "none" // a newc archive, not compressed
-	kindGzip kind = "gzip"
-	kindZstd kind = "zstd"
+	kindExt4     kind = "ext4"
+	kindSquashfs kind = "squashfs"
+	kindNone     kind = "none" // a newc archive, not compressed
+	kindGzip     kind = "gzip"
+	kindZstd     kind = "zstd"
 )
+
+// squashfsMagic begins a squashfs image.
+const squashfsMagic = "hsqs"
 
 // archiveMagics are the first bytes of what is read as an archive.
 var archiveMagics = []struct {
@@ -33,7 +37,6 @@ var foreign = []struct {
 	magic, name string
 }{
 	{0, "XFSB", "an xfs filesystem"},
-	{0, "hsqs", "a squashfs filesystem"},
 	{0x10040, "_BHRfS_M", "a btrfs filesystem"},
 	{0, "\xfd7zXZ\x00", "compressed with xz"},
 	{0, "BZh", "compressed with bzip2"},
@@ -75,15 +78,23 @@ func detect(r io.ReaderAt, size int64) (kind, error) {
 		}
 		return m.kind, nil
 	}
+	if has(0, squashfsMagic) {
+		if image {
+			if _, err := OpenImage(r, size, false); err == nil {
+				return "", fmt.Errorf("the bytes are an ext4 image and begin like a squashfs: %w", ErrUnsupported)
+			}
+		}
+		return kindSquashfs, nil
+	}
 	if image {
 		return kindExt4, nil
 	}
 	for _, f := range foreign {
 		if f.magic != "" && has(f.at, f.magic) {
-			return "", fmt.Errorf("it is %s; ext4 images and newc archives (plain, gzip or zstd) are read: %w", f.name, ErrUnsupported)
+			return "", fmt.Errorf("it is %s; ext4 and squashfs images and newc archives (plain, gzip or zstd) are read: %w", f.name, ErrUnsupported)
 		}
 	}
-	return "", fmt.Errorf("it is neither an ext4 image nor a newc archive (plain, gzip or zstd): %w", ErrUnsupported)
+	return "", fmt.Errorf("it is neither an ext4 or squashfs image nor a newc archive (plain, gzip or zstd): %w", ErrUnsupported)
 }
 
 // OpenImage reads only the superblock of an ext4 image.

@@ -1,5 +1,5 @@
 // Package artifact opens what fledge builds, without root, mount or other
-// programs: ext4 images and newc archives, plain or compressed with gzip or zstd.
+// programs: ext4 and squashfs images and newc archives, plain or compressed with gzip or zstd.
 // What kind a file is its bytes decide, never its name.
 //
 // # One view
@@ -32,7 +32,7 @@
 //
 // # Images
 //
-// internal/ext4read reads them; its limits and refusals hold.
+// internal/ext4read and internal/squashfsread read them; their limits and refusals hold.
 //
 // # Hostile input
 //
@@ -43,6 +43,6 @@
 // # Failure
 //
 // Errors about the artifact wrap [ErrMalformed], [ErrUnsupported], [ErrLimit] or
-// the errors of internal/ext4read; others come from reading the file or from a
+// the errors of the images' readers; others come from reading the file or from a
 // cancelled context. An artifact that gives an error is not opened.
 package artifact

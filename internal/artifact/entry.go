@@ -46,6 +46,8 @@ type Entry struct {
 
 	record *Record // of an archive: the entry's own
 	body   *Record // and the one that holds the content
+
+	ref uint64 // of a squashfs image: where the inode is
 }
 
 // sortEntries puts entries in byte order of their names.

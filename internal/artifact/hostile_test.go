@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/volant/fledge-action/internal/ext4read"
+	"github.com/volant/fledge-action/internal/squashfsread"
 	nc "github.com/volant/fledge-action/internal/newctest"
 )
 
@@ -41,7 +42,7 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		want       string // part of the message
 		is         error
 	}{
-		{"empty file", "", "neither an ext4 image nor a newc archive", ErrUnsupported},
+		{"empty file", "", "neither an ext4 or squashfs image nor a newc archive", ErrUnsupported},
 		{"one byte", "0", "neither", ErrUnsupported},
 		{"magic alone", "070701", "record 1 at byte 6 of the archive: the archive ends inside a header", ErrMalformed},
 		{"half a header", one[:60], "ends inside a header", ErrMalformed},
@@ -167,7 +168,8 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 
 		{"xz", "\xfd7zXZ\x00" + one, "xz", ErrUnsupported},
 		{"xfs", "XFSB" + one, "an xfs filesystem", ErrUnsupported},
-		{"squashfs", "hsqs" + one, "a squashfs filesystem", ErrUnsupported},
+		{"squashfs that is none", "hsqs" + one, "superblock: version", squashfsread.ErrUnsupported},
+		{"squashfs cut", "hsqs", "superblock", squashfsread.ErrCorrupt},
 		{"btrfs", strings.Repeat("\x00", 0x10040) + "_BHRfS_M", "a btrfs filesystem", ErrUnsupported},
 		{"tar", strings.Repeat("a", 257) + "ustar\x00", "a tar archive", ErrUnsupported},
 		{"text", "hello, world\n", "neither", ErrUnsupported},
@@ -390,7 +392,7 @@ func golden(t testing.TB, flavour int) []byte {
 }
 
 func isVerdict(err error) bool {
-	for _, is := range []error{ErrMalformed, ErrUnsupported, ErrLimit, ext4read.ErrCorrupt, ext4read.ErrUnsupported} {
+	for _, is := range []error{ErrMalformed, ErrUnsupported, ErrLimit, ext4read.ErrCorrupt, ext4read.ErrUnsupported, squashfsread.ErrCorrupt, squashfsread.ErrUnsupported} {
 		if errors.Is(err, is) {
 			return true
 		}

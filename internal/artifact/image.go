@@ -55,7 +55,10 @@ func (a *Artifact) Data(e *Entry) ([]Range, error) {
 	if e.Type != File || e.Size == 0 {
 		return nil, nil
 	}
-	if a.Image == nil {
+	switch {
+	case a.Squashfs != nil:
+		return a.squashfsData(e)
+	case a.Archive != nil:
 		return []Range{{0, e.Size}}, nil
 	}
 	in, err := a.Image.Inode(uint32(e.Inode))

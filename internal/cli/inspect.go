@@ -31,7 +31,7 @@ func (p *Program) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect ARTIFACT [PATH...]",
 		Short: "Show what is in an artifact",
-		Long: `Show what is in an artifact: an ext4 image, or a newc archive that is plain or compressed with gzip or zstd.
+		Long: `Show what is in an artifact: an ext4 or squashfs image, or a newc archive that is plain or compressed with gzip or zstd.
 
 It needs no root and no mount. What the file is its bytes decide, not its name. Without PATH everything is listed, else each PATH and
 what is below it. A name that is not plain is shown as a quoted string. See docs/inspect.md.`,
@@ -206,10 +206,7 @@ func belowOneOf(roots map[string]bool, name string) bool {
 
 // printListing prints the facts about an artifact and a line for each entry.
 func printListing(ctx context.Context, w io.Writer, name string, a *artifact.Artifact, list []*artifact.Entry) error {
-	what := "newc archive"
-	if a.Image != nil {
-		what = "ext4 image"
-	}
+	what := map[string]string{"ext4": "ext4 image", "squashfs": "squashfs image", "cpio": "newc archive"}[a.Format()]
 	fmt.Fprintf(w, "%s: %s, %s\n", shown(name), what, bytesAndSize(a.Size))
 	for _, f := range facts(a) {
 		fmt.Fprintf(w, "  %-14s%s\n", f[0], f[1])
@@ -275,7 +272,17 @@ func facts(a *artifact.Artifact) [][2]string {
 	add := func(name, format string, args ...any) {
 		list = append(list, [2]string{name, oneLine(fmt.Sprintf(format, args...))})
 	}
-	if a.Image != nil {
+	switch {
+	case a.Squashfs != nil:
+		x := squashfsJSONOf(a)
+		add("compression", "%s, blocks of %s", x.packing(), size(int64(x.BlockSize)))
+		add("flags", "%s", strings.Join(x.Flags, " "))
+		add("used", "%s", bytesAndSize(x.BytesUsed))
+		add("inodes", "%d", x.Inodes)
+		add("fragments", "%d", x.Fragments)
+		add("owners", "%d", x.Owners)
+		add("created", "%s", x.Created)
+	case a.Image != nil:
 		x := imageJSONOf(a)
 		add("uuid", "%s", x.UUID)
 		add("label", "%q", x.Label)
@@ -292,7 +299,7 @@ func facts(a *artifact.Artifact) [][2]string {
 		add("created", "%s", x.Created)
 		add("written", "%s", x.Written)
 		add("state", "%s", x.State)
-	} else {
+	default:
 		c := a.Archive.Compression
 		add("compression", "%s", c.Kind)
 		if len(c.Header) > 0 {
@@ -333,7 +340,7 @@ func census(list []*artifact.Entry) string {
 type (
 	artifactJSON struct {
 		Path   string `json:"path"`
-		Format string `json:"format,omitempty"` // "ext4" or "cpio"
+		Format string `json:"format,omitempty"` // "ext4", "squashfs" or "cpio"
 		Size   int64  `json:"size"`             // bytes
 	}
 
@@ -355,6 +362,18 @@ type (
 		Created        string   `json:"created"`
 		Written        string   `json:"written"`
 		State          string   `json:"state"`
+	}
+
+	squashfsJSON struct {
+		Compression string   `json:"compression"`
+		Level       uint32   `json:"level,omitempty"` // when it is not the compression's default
+		BlockSize   uint32   `json:"block_size"`
+		Flags       []string `json:"flags"`
+		BytesUsed   int64    `json:"bytes_used"`
+		Inodes      uint32   `json:"inodes"`
+		Fragments   uint32   `json:"fragments"`
+		Owners      uint16   `json:"owners"` // users and groups that differ
+		Created     string   `json:"created"`
 	}
 
 	archiveJSON struct {
@@ -439,6 +458,21 @@ func imageJSONOf(a *artifact.Artifact) imageJSON {
 	}
 }
 
+func squashfsJSONOf(a *artifact.Artifact) squashfsJSON {
+	sb := a.Squashfs.Super()
+	return squashfsJSON{
+		Compression: sb.Compression(), Level: a.Squashfs.Level(), BlockSize: sb.BlockSize, Flags: append([]string{}, sb.FlagNames()...),
+		BytesUsed: sb.BytesUsed, Inodes: sb.Inodes, Fragments: sb.Fragments, Owners: sb.IDs, Created: when(sb.Made),
+	}
+}
+
+func (x squashfsJSON) packing() string {
+	if x.Level == 0 {
+		return x.Compression
+	}
+	return fmt.Sprintf("%s level %d", x.Compression, x.Level)
+}
+
 // when shows a time that may be unset.
 func when(t time.Time) string {
 	if t.IsZero() {
@@ -496,17 +530,19 @@ func printInspectJSON(ctx context.Context, w io.Writer, name string, a *artifact
 		key   string
 		value any
 	}{{"artifact", artifactJSON{name, a.Format(), a.Size}}}
-	if a.Image != nil {
-		head = append(head, struct {
-			key   string
-			value any
-		}{"ext4", imageJSONOf(a)})
-	} else {
-		head = append(head, struct {
-			key   string
-			value any
-		}{"cpio", archiveJSONOf(a.Archive)})
+	value := any(nil)
+	switch {
+	case a.Image != nil:
+		value = imageJSONOf(a)
+	case a.Squashfs != nil:
+		value = squashfsJSONOf(a)
+	default:
+		value = archiveJSONOf(a.Archive)
 	}
+	head = append(head, struct {
+		key   string
+		value any
+	}{a.Format(), value})
 	fmt.Fprint(w, "{\n")
 	for _, h := range head {
 		b, err := marshal(h.value, "  ", "  ")

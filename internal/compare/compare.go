@@ -172,6 +172,8 @@ func (c *comparison) structures() error {
 	switch {
 	case c.a.Image != nil && c.b.Image != nil:
 		return c.images()
+	case c.a.Squashfs != nil && c.b.Squashfs != nil:
+		return c.squashfs()
 	case c.a.Archive != nil && c.b.Archive != nil:
 		c.archives()
 	}

@@ -177,13 +177,24 @@ func (c *comparison) content(l *changes, a, b *artifact.Entry) error {
 		}
 		*l = append(*l, Change{Field: "content", A: x, B: y, Offset: &off})
 	}
-	if c.a.Image != nil && c.b.Image != nil && c.a.Image.Super().BlockSize == c.b.Image.Super().BlockSize {
+	if size := blockSize(c.a); size > 0 && c.a.Format() == c.b.Format() && size == blockSize(c.b) {
 		holesA, holesB := holes(dataA, a.Size), holes(dataB, b.Size)
 		if !slices.Equal(holesA, holesB) {
 			*l = append(*l, Change{Field: "holes", A: rangesText(holesA), B: rangesText(holesB)})
 		}
 	}
 	return nil
+}
+
+// blockSize is what holes are multiples of, 0 in an archive.
+func blockSize(a *artifact.Artifact) uint32 {
+	switch {
+	case a.Image != nil:
+		return a.Image.Super().BlockSize
+	case a.Squashfs != nil:
+		return a.Squashfs.Super().BlockSize
+	}
+	return 0
 }
 
 // holes is what is left of a file between its data.

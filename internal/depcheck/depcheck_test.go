@@ -52,10 +52,11 @@ var may = map[string][]string{
 	"internal/relnotes": {"manifest"},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
-	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
-	"internal/compare":  {"internal/artifact", "internal/ext4read"},
+	"internal/artifact": {"internal/ext4read", "internal/squashfsread", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
+	"internal/compare":  {"internal/artifact", "internal/ext4read", "internal/squashfsread"},
 	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/term"},
 
+	"internal/squashfsread": {"github.com/klauspost/compress/"},
 	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "build/fetch/", "manifest"},
 }
 

@@ -122,8 +122,13 @@ func needBuilt(t *testing.T) build {
 	})
 }
 
-// runFledge builds in dir as the given user, with more flags.
+// runFledge builds an ext4 image in dir as the given user, with more flags.
 func runFledge(fledge, kestrel, source, dir string, uid uint32, flags ...string) (build, error) {
+	return runFledgeFor(fmt.Sprintf("type = \"ext4\"\nsize_buffer_mb = %d", bufferMB), fledge, kestrel, source, dir, uid, flags...)
+}
+
+// runFledgeFor builds with a table [filesystem].
+func runFledgeFor(filesystem, fledge, kestrel, source, dir string, uid uint32, flags ...string) (build, error) {
 	config := fmt.Sprintf(`version = "1"
 strategy = "oci_rootfs"
 
@@ -140,13 +145,12 @@ source_strategy = "local"
 path = "kestrel"
 
 [filesystem]
-type = "ext4"
-size_buffer_mb = %d
+%s
 
 [health_check]
 endpoint = "/"
 timeout_ms = 10000
-`, source, bufferMB)
+`, source, filesystem)
 	b := build{dir: dir, image: filepath.Join(dir, "nginx.img")}
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return b, err
