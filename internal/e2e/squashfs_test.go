@@ -1,14 +1,23 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
 	"math"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/volant/fledge-action/internal/facts"
 	"github.com/volant/fledge-action/internal/testneed"
+	"github.com/volant/fledge-action/internal/vmtest"
+	"github.com/volant/fledge-action/manifest"
 )
 
 var squashed shared[build]
@@ -88,4 +97,97 @@ func TestManifestOfASquashfsIsRaw(t *testing.T) {
 	if want := digest(t, b.image); !strings.Contains(string(b.manifest), want) || !strings.Contains(string(b.manifest), `"format": "raw"`) {
 		t.Errorf("manifest lacks %s or raw:\n%s", want, b.manifest)
 	}
+}
+
+// overlayInit is the init that docs/squashfs.md gives to those who boot a squashfs.
+func overlayInit(t *testing.T) (script, config string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/squashfs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(language, begin string) string {
+		_, rest, ok := strings.Cut(string(text), "```"+language+"\n"+begin)
+		body, _, closed := strings.Cut(rest, "```")
+		if !ok || !closed {
+			t.Fatalf("docs/squashfs.md has no %s that begins with %q", language, begin)
+		}
+		return begin + body
+	}
+	return block("sh", "#!/bin/busybox"), block("toml", "version")
+}
+
+// TestASquashfsBootsWithTheOverlayOfTheManual builds that initramfs with fledge, and waits
+// until the agent says that nginx is healthy.
+func TestASquashfsBootsWithTheOverlayOfTheManual(t *testing.T) {
+	testneed.Tool(t, vmtest.Program, "busybox")
+	// The kernel at hand has squashfs without zstd.
+	b, err := runFledgeFor("type = \"squashfs\"\ncompression = \"gzip\"\ncompression_level = 1", needProgram(t), needAgent(t), needRegistry(t), filepath.Join(t.TempDir(), "gzip"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := vmtest.Kernel(t.Context())
+	if err != nil {
+		testneed.Missing(t, "kernel", err.Error())
+	}
+	dir := t.TempDir()
+	script, config := overlayInit(t)
+	busybox, _ := testneed.Look("busybox")
+	program, err := os.ReadFile(busybox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config += fmt.Sprintf("[source]\nbusybox_url = \"busybox\"\nbusybox_sha256 = \"%x\"\n", sha256.Sum256(program))
+	for name, body := range map[string][]byte{"init": []byte(script), "busybox": program, "fledge.toml": []byte(config)} {
+		if err := os.WriteFile(filepath.Join(dir, name), body, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), needProgram(t), "build", "-o", "overlay.cpio.gz")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the overlay: %v: %s", err, out)
+	}
+	m, err := manifest.Decode(bytes.NewReader(b.manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := m.KernelCommandLine(manifest.Host{
+		VM: "vm", Address: "10.0.2.15", Gateway: "10.0.2.2", Netmask: "255.255.255.0", APIHost: "10.0.2.2", APIPort: 1, Extra: "volant.rootfs_fstype=squashfs",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	console := bootUntil(t, "testagent: ready", "-kernel", kernel, "-initrd", filepath.Join(dir, "overlay.cpio.gz"), "-append", line,
+		"-drive", "if=virtio,format=raw,readonly=on,file="+b.image, "-netdev", "user,id=n,restrict=on", "-device", "virtio-net-pci,netdev=n")
+	t.Logf("the console ends with %s", tail(console, 3))
+}
+
+// bootUntil runs QEMU until the console has a line, and gives the console.
+func bootUntil(t *testing.T, want string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, vmtest.Program, append([]string{
+		"-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "tcg,tb-size=256", "-cpu", "max", "-m", "512",
+		"-serial", "stdio", "-monitor", "none",
+	}, args...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer cancel()
+	var console strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		fmt.Fprintln(&console, lines.Text())
+		if strings.Contains(lines.Text(), want) {
+			return console.String()
+		}
+	}
+	t.Fatalf("the machine went off without %q; the console ends with:\n%s", want, tail(console.String(), 30))
+	return ""
 }
