@@ -40,6 +40,7 @@ func run(ctx context.Context) error {
 	images := flag.String("images", "small,big,huge", "images to build")
 	archive := flag.Bool("archive", false, "measure the compression of an initramfs instead of images")
 	initramfs := flag.Bool("initramfs", false, "measure whole builds of an initramfs instead of images")
+	squashfs := flag.Bool("squashfs", false, "measure whole builds of a squashfs beside mksquashfs instead of images")
 	doc := flag.String("doc", "docs/benchmarks.md", "document to put the tables into")
 	program := flag.String("fledge", "", "fledge to measure (default: built from this module)")
 	flag.Parse()
@@ -69,16 +70,20 @@ func run(ctx context.Context) error {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	if *initramfs {
+	if *initramfs || *squashfs {
 		layout, err := e2e.Maker{Cache: cache, Log: io.Discard}.Image(ctx, e2e.Small)
 		if err != nil {
 			return err
 		}
-		text, err := b.initramfsBench(ctx, layout, *rounds)
+		bench, command := b.initramfsBench, initramfsCommand
+		if *squashfs {
+			bench, command = b.squashfsBench, squashfsCommand
+		}
+		text, err := bench(ctx, layout, *rounds)
 		if err != nil {
 			return err
 		}
-		return publish(*doc, initramfsCommand, text)
+		return publish(*doc, command, text)
 	}
 	var results []result
 	for image := range strings.SplitSeq(*images, ",") {

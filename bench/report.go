@@ -103,6 +103,7 @@ const (
 	imageCommand     = "go run ./bench"
 	archiveCommand   = "go run ./bench -archive"
 	initramfsCommand = "go run ./bench -initramfs"
+	squashfsCommand  = "go run ./bench -squashfs"
 )
 
 func marks(command string) (begin, end string) {

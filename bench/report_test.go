@@ -98,3 +98,16 @@ func TestArchiveListIsAMixture(t *testing.T) {
 		t.Errorf("%d lines for %d files", n, files)
 	}
 }
+
+func TestSquashfsRatiosArePairedByRound(t *testing.T) {
+	pair := squashfsPair{compression: "zstd", level: 3}
+	pair.fledge = packed{size: 90e6, samples: []sample{{CPU: 1, Wall: 1, Peak: 1}, {CPU: 4, Wall: 6, Peak: 2}}}
+	pair.peer = packed{size: 100e6, samples: []sample{{CPU: 2, Wall: 4, Peak: 3}, {CPU: 4, Wall: 8, Peak: 3}}}
+	text, err := squashfsReport([]squashfsPair{pair}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "| 0.900 | 0.75 (0.50-1.00) | 0.50 (0.25-0.75) |\n"; !strings.HasSuffix(text, want) {
+		t.Errorf("got\n%swant at its end\n%s", text, want)
+	}
+}
