@@ -59,7 +59,7 @@ var may = map[string][]string{
 }
 
 // testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/dockertest", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/runnertest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
 
 // runners are the packages that may import internal/tool, and so run a program.
 // None of them makes an artifact. internal/boot runs QEMU; internal/cli runs fledge
