@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	// Mozilla's roots, where the machine has none: the action's image has no file.
+	_ "golang.org/x/crypto/x509roots/fallback"
 	"golang.org/x/term"
 
 	"github.com/volant/fledge-action/internal/cli"

@@ -53,7 +53,7 @@ var may = map[string][]string{
 	"internal/ext4read": {},
 	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
 	"internal/compare":  {"internal/artifact", "internal/ext4read"},
-	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/term"},
+	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/crypto/x509roots/fallback", "golang.org/x/term"},
 
 	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "build/fetch/", "manifest"},
 }
