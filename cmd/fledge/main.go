@@ -87,8 +87,14 @@ func terminalWidth() int {
 	return 80
 }
 
-// version is the module's version, or the commit it was built from.
+// released is the version of a release, which its image's linker is told.
+var released string
+
+// version is a release's or the module's version, or the commit it was built from.
 func version() string {
+	if released != "" {
+		return released
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

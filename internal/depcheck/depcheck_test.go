@@ -58,8 +58,9 @@ var may = map[string][]string{
 	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "build/fetch/", "manifest"},
 }
 
-// testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/dockertest", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/runnertest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
+// testSupport is for tests, measurements and releases, and may import anything: no
+// shipped package may import it.
+var testSupport = []string{"bench", "internal/actionimage", "internal/bundletest", "internal/depcheck", "internal/dockertest", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/runnertest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
 
 // runners are the packages that may import internal/tool, and so run a program.
 // None of them makes an artifact. internal/boot runs QEMU; internal/cli runs fledge
