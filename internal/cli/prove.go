@@ -33,7 +33,7 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, f buildFlags, in 
 		report.notice("removed %s: about an earlier build", strings.Join(gone, ", "))
 	}
 	docs := &documents{}
-	if plan.Mode == proof.None && r.SBOM == nil {
+	if plan.Mode == proof.None && r.SBOM == nil && !f.record {
 		return docs, nil
 	}
 	record, err := p.record(f, in, r)
@@ -67,7 +67,7 @@ func (p *Program) record(f buildFlags, in buildInputs, r *build.Result) (*statem
 		options[statement.OptionAllowUnbootable] = "true"
 	}
 	if f.url != "" {
-		options[statement.OptionArtifactURL] = f.url
+		options[statement.OptionArtifactURL] = artifactURL(r.Manifest) // the flag's, whole
 	}
 	return proof.NewRecord(statement.Program{Version: p.Version, SHA256: digest}, in.config, in.template, options, r)
 }
