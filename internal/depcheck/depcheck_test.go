@@ -51,6 +51,7 @@ var may = map[string][]string{
 	"internal/relnotes": {"manifest"},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
+	"internal/gha":      {"github.com/sethvargo/go-githubactions", "golang.org/x/sys/unix"},
 	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
 	"internal/compare":  {"internal/artifact", "internal/ext4read"},
 	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/term"},
