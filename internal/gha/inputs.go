@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/volant/fledge-action/internal/spelling"
 )
 
 const inputPrefix = "INPUT_"
@@ -219,37 +221,13 @@ func unknownInputs(environ, known []string) []string {
 }
 
 // nearest is the candidate with the fewest letters to change, "" if that is more than
-// a third of them.
+// one in three.
 func nearest(name string, candidates []string) string {
-	best, fewest := "", len(name)/3+1
-	if len(name) > maxQuoted {
-		return ""
-	}
+	best, fewest := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
-		if d := distance(name, c); d < fewest {
+		if d := spelling.Distance(name, c); d < fewest {
 			best, fewest = c, d
 		}
 	}
 	return best
-}
-
-// distance is how many bytes of a have to be put in, left out or replaced to get b
-// (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
