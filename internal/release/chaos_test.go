@@ -150,15 +150,16 @@ func (c *chaos) start(name string, assets []Asset, o Options) *chaosRun {
 			}
 		}()
 		ctx := context.WithValue(ctx, yieldKey{}, yield)
-		client, err := New(Config{Repo: "o/r", API: c.server.API, Token: "secret", Transport: chaosTransport{c}})
-		if err != nil {
-			panic(err)
-		}
-		o.Sleep = func(ctx context.Context, d time.Duration) error {
+		sleep := func(ctx context.Context, d time.Duration) error {
 			wait(ctx, d)
 			return ctx.Err()
 		}
-		o.Random = c.rng.Float64
+		client, err := New(Config{
+			Repo: "o/r", API: c.server.API, Token: "secret", Transport: chaosTransport{c}, Patience: Patience{Sleep: sleep, Random: c.rng.Float64},
+		})
+		if err != nil {
+			panic(err)
+		}
 		r.result, r.err = client.Publish(ctx, "v1", assets, o)
 	}
 	r.next, r.stop = iter.Pull(seq)
