@@ -38,8 +38,11 @@ type Request struct {
 	WorkDir string // absolute; relative outputs and the manifest's url start here
 	// URL is what the manifest says about where the artifact is; "" leaves it to
 	// fledge.toml, and then to the artifact's absolute path.
-	URL   string
-	Epoch time.Time // SOURCE_DATE_EPOCH; zero takes it from the image
+	URL string
+	// Version of the plugin, for the manifest and the SBOM; "" leaves it to fledge.toml,
+	// and then to the image's tag. The artifact does not hold it.
+	Version string
+	Epoch   time.Time // SOURCE_DATE_EPOCH; zero takes it from the image
 
 	Cache      *cache.Cache
 	Transport  http.RoundTripper // nil is http.DefaultTransport

@@ -61,7 +61,7 @@ func join(notes, more string) string {
 	if notes != "" && more != "" {
 		notes = strings.TrimRight(notes, "\n") + "\n\n"
 	}
-	room := MaxNotes - utf8.RuneCountInString(notes)
+	room := max(0, MaxNotes-utf8.RuneCountInString(notes))
 	if utf8.RuneCountInString(more) <= room {
 		return notes + more
 	}

@@ -40,6 +40,9 @@ func newWorld(t *testing.T) *world {
 	w := &world{Server: ghrelease.New("o/r", "v1"), t: t, now: time.Unix(1_700_000_000, 0)}
 	w.Server.Token, w.Server.Now, w.Server.Contract = "secret", func() time.Time { return w.now }, ghrelease.TheContract(t)
 	w.Server.Log = func(r *http.Request, _ int) {
+		if r.URL.Host == "api.github.test" && r.Header.Get("X-Github-Api-Version") == "" {
+			t.Errorf("%s %s names no version of the API", r.Method, r.URL)
+		}
 		if r.Method == http.MethodGet {
 			w.gets++
 			return
