@@ -93,6 +93,9 @@ func (b *builder) check() error {
 	if err := checkOutput(b.Output); err != nil {
 		return err
 	}
+	if err := config.CheckVersion(b.Version); b.Version != "" && err != nil {
+		return &config.Error{Key: "plugin-version", Message: "plugin-version " + err.Error()}
+	}
 	if err := b.checkLock(); err != nil {
 		return err
 	}

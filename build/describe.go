@@ -70,8 +70,8 @@ func (b *builder) draft(t *tree.Tree) (*config.Draft, error) {
 			User: im.Config.User, ExposedPorts: im.Config.ExposedPorts,
 		}
 	}
+	in.Flags = &manifest.Manifest{Version: b.Version}
 	if b.URL != "" {
-		in.Flags = &manifest.Manifest{}
 		b.locate(in.Flags, b.URL, "")
 	}
 	if t != nil {

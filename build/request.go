@@ -39,8 +39,11 @@ type Request struct {
 	// URL is what the manifest says about where the artifact is; "" leaves it to
 	// fledge.toml, and then to the artifact's absolute path. To one that ends in a slash
 	// the artifact's file name is added.
-	URL   string
-	Epoch time.Time // SOURCE_DATE_EPOCH; zero takes it from the image
+	URL string
+	// Version of the plugin, for the manifest and the SBOM; "" leaves it to fledge.toml,
+	// and then to the image's tag. The artifact does not hold it.
+	Version string
+	Epoch   time.Time // SOURCE_DATE_EPOCH; zero takes it from the image
 
 	Cache      *cache.Cache
 	Transport  http.RoundTripper // nil is http.DefaultTransport

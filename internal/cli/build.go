@@ -25,9 +25,9 @@ import (
 
 type buildFlags struct {
 	signFlags
-	config, manifest, output, url, cacheDir, sbom string
-	verbose, quiet, json, unbootable              bool
-	locked, twice, record                         bool
+	config, manifest, output, url, version, cacheDir, sbom string
+	verbose, quiet, json, unbootable                       bool
+	locked, twice, record                                  bool
 
 	// What the first of two builds says to the second.
 	umask    string
@@ -69,6 +69,7 @@ Environment:
 	p.configFlags(cmd, &f)
 	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file`, or its folder if it ends in / (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
 	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path; if it ends in / the file's name is added (default [plugin] url, else the artifact's path)")
+	flags.StringVar(&f.version, "plugin-version", "", "the plugin's `version` in manifest.json (default [plugin] version, else the image's tag)")
 	p.cacheFlag(cmd, &f)
 	flags.StringVar(&f.sbom, "sbom", autoSBOM, "list the software in the artifact beside it, in NAME.spdx.json or NAME.cdx.json: `FORMAT` "+sbomValues()+", or auto: spdx if the build is signed")
 	flags.BoolVar(&f.record, "record", false, "write the build record and SHA256SUMS, also of a build that is not signed and has no SBOM")
@@ -134,6 +135,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		return err
 	}
 	r.Template, r.Output, r.URL, r.Epoch, r.Tool = template, f.output, f.url, epoch, p.Version
+	r.Version = f.version
 	r.Lock, r.Locked, r.Release, r.AllowUnbootable = pins, f.locked, p.isRelease(), f.unbootable
 	r.LeaveOut = f.leaveOut
 	if f.twice {

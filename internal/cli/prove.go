@@ -69,6 +69,9 @@ func (p *Program) record(f buildFlags, in buildInputs, r *build.Result) (*statem
 	if f.url != "" {
 		options[statement.OptionArtifactURL] = artifactURL(r.Manifest) // the flag's, whole
 	}
+	if f.version != "" {
+		options[statement.OptionPluginVersion] = f.version
+	}
 	return proof.NewRecord(statement.Program{Version: p.Version, SHA256: digest}, in.config, in.template, options, r)
 }
 

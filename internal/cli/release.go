@@ -97,7 +97,8 @@ func (p *Program) releaseUpload(ctx context.Context, f releaseFlags, tag string,
 	if repo == "" {
 		return usageError{errors.New("which repository is not said: name it with --repo OWNER/NAME")}
 	}
-	client, err := release.New(release.Config{Repo: repo, API: p.Getenv("GITHUB_API_URL"), Token: p.Getenv("GITHUB_TOKEN"), UserAgent: "fledge/" + p.Version})
+	report := p.reporter(f.verbose, f.quiet)
+	client, err := p.github(repo, "", report)
 	if err != nil {
 		return usageError{err}
 	}
@@ -105,7 +106,6 @@ func (p *Program) releaseUpload(ctx context.Context, f releaseFlags, tag string,
 	if err != nil {
 		return usageError{err}
 	}
-	report := p.reporter(f.verbose, f.quiet)
 	defer func() { report.end(err == nil) }()
 	files, err := hashFiles(ctx, names, report)
 	if err != nil {
@@ -130,7 +130,7 @@ func (p *Program) releaseUpload(ctx context.Context, f releaseFlags, tag string,
 	}
 	result, err := client.Publish(ctx, tag, assets, release.Options{
 		ID: f.id, Draft: f.draft, Prerelease: f.prerelease, MakeLatest: f.latest, Name: f.title, Body: notes, Notes: about.Notes(),
-		Clash: release.Clash(f.clash), DryRun: f.dryRun, Report: report.release,
+		Clash: release.Clash(f.clash), DryRun: f.dryRun,
 	})
 	var wrong *release.Error
 	if errors.As(err, &wrong) && (wrong.Reason == release.Invalid || wrong.Reason == release.TooLarge) {
@@ -141,6 +141,14 @@ func (p *Program) releaseUpload(ctx context.Context, f releaseFlags, tag string,
 	}
 	report.end(true)
 	return printed(p.printRelease(f, result, append(warnings, result.Warnings...)))
+}
+
+// github is a client for a repository, with the job's token and API. What the token
+// needs is for messages; "" is what uploading needs.
+func (p *Program) github(repo, needs string, report *reporter) (*release.Client, error) {
+	return release.New(release.Config{
+		Repo: repo, API: p.Getenv("GITHUB_API_URL"), Token: p.Getenv("GITHUB_TOKEN"), Needs: needs, UserAgent: "fledge/" + p.Version, Report: report.release,
+	})
 }
 
 // release shows an event of an upload.
