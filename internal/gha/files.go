@@ -125,8 +125,8 @@ func openRegular(name string, flag int) (*os.File, error) {
 }
 
 // Summary appends Markdown to the step's part of the job's summary. What would make it
-// longer than MaxSummary is left out, and a note says so. Without the variable
-// GITHUB_STEP_SUMMARY it does nothing.
+// longer than MaxSummary is left out, from there on, and a note says so. Without the
+// variable GITHUB_STEP_SUMMARY it does nothing.
 func (w *Workflow) Summary(markdown string) error {
 	const variable = "GITHUB_STEP_SUMMARY"
 	if w.getenv(variable) == "" {
@@ -141,7 +141,12 @@ func (w *Workflow) Summary(markdown string) error {
 		if !strings.HasSuffix(text, "\n") {
 			text += "\n"
 		}
-		return cutSummary(text, MaxSummary-info.Size()), nil
+		if w.summaryCut {
+			return "", nil
+		}
+		kept := cutSummary(text, MaxSummary-info.Size())
+		w.summaryCut = kept != text
+		return kept, nil
 	})
 	if err != nil {
 		return fmt.Errorf("writing the job summary: %w", err)
@@ -173,8 +178,7 @@ func cutSummary(text string, room int64) string {
 // closeBlocks ends what is open at the end of Markdown, so that the note is seen: a
 // block of code, and folded parts.
 func closeBlocks(text string) string {
-	end := ""
-	fence := ""
+	end, fence := "", ""
 	for line := range strings.Lines(text) {
 		switch mark := fenceMark(line); {
 		case fence == "":
