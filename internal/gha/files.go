@@ -18,7 +18,7 @@ import (
 // Limits of the files.
 const (
 	MaxValue         = 1 << 20   // bytes of one output or state; GitHub's limit of a job's outputs
-	MaxSummary       = 900 << 10 // bytes of a step's summary; the runner drops one of more than 1 MiB
+	MaxSummary       = 900 << 10 // bytes of a step's summary, and 2 KiB for the note; the runner drops one of more than 1 MiB
 	MaxArtifacts     = 500       // lines, a job
 	MaxArtifactBytes = 1 << 20
 )
@@ -125,11 +125,11 @@ func openRegular(name string, flag int) (*os.File, error) {
 }
 
 // Summary appends Markdown to the step's part of the job's summary. What would make it
-// longer than MaxSummary is left out, and a note says so. Without the variable
-// GITHUB_STEP_SUMMARY it does nothing.
+// longer than MaxSummary is left out, from there on, and a note says so. Without the
+// variable GITHUB_STEP_SUMMARY it does nothing.
 func (w *Workflow) Summary(markdown string) error {
 	const variable = "GITHUB_STEP_SUMMARY"
-	if w.getenv(variable) == "" {
+	if w.getenv(variable) == "" || markdown == "" {
 		return nil
 	}
 	err := w.appendTo(variable, func(f *os.File) (string, error) {
@@ -141,7 +141,12 @@ func (w *Workflow) Summary(markdown string) error {
 		if !strings.HasSuffix(text, "\n") {
 			text += "\n"
 		}
-		return cutSummary(text, MaxSummary-info.Size()), nil
+		if w.summaryCut {
+			return "", nil
+		}
+		kept := cutSummary(text, MaxSummary-info.Size())
+		w.summaryCut = kept != text
+		return kept, nil
 	})
 	if err != nil {
 		return fmt.Errorf("writing the job summary: %w", err)
@@ -152,20 +157,16 @@ func (w *Workflow) Summary(markdown string) error {
 // cutNote ends a summary that was cut.
 const cutNote = "\n\n> [!WARNING]\n> The rest of this summary was cut: it has more than 900 KiB. The step's log has everything.\n"
 
-// closing is how long what closes the open parts of a cut summary may be.
-const closing = 1 << 10
+// maxClosed is how many folded parts are closed where a summary is cut.
+const maxClosed = 50
 
-// cutSummary is text, up to the last line of it that room has place for together with
-// the note.
+// cutSummary is text, or what of its lines room has place for, and the note behind
+// that.
 func cutSummary(text string, room int64) string {
 	if int64(len(text)) <= room {
 		return text
 	}
-	room -= int64(len(cutNote)) + closing
-	if room < 0 {
-		return ""
-	}
-	text = text[:room]
+	text = text[:max(room, 0)]
 	text = text[:strings.LastIndexByte(text, '\n')+1]
 	return text + closeBlocks(text) + cutNote
 }
@@ -173,8 +174,7 @@ func cutSummary(text string, room int64) string {
 // closeBlocks ends what is open at the end of Markdown, so that the note is seen: a
 // block of code, and folded parts.
 func closeBlocks(text string) string {
-	end := ""
-	fence := ""
+	end, fence := "", ""
 	for line := range strings.Lines(text) {
 		switch mark := fenceMark(line); {
 		case fence == "":
@@ -187,7 +187,7 @@ func closeBlocks(text string) string {
 		end += fence + "\n"
 	}
 	open := strings.Count(text, "<details") - strings.Count(text, "</details>")
-	return end + strings.Repeat("\n</details>\n", min(max(open, 0), closing/16))
+	return end + strings.Repeat("\n</details>\n", min(max(open, 0), maxClosed))
 }
 
 // fenceMark is the run of ` or ~ that a line starts with, if it is a fence.

@@ -54,7 +54,9 @@ func (l *lineWriter) take(p []byte) []byte {
 	if limit := l.limit(); len(l.line)+len(text) > limit {
 		n := limit - len(l.line)
 		l.line = append(l.line, text[:n]...)
-		l.flush()
+		if l.flush(); len(l.line) == limit { // nothing but secrets that overlap
+			l.finish()
+		}
 		return p[n:]
 	}
 	l.line = append(l.line, text...)
@@ -82,7 +84,7 @@ func (l *lineWriter) limit() int {
 // flush writes what there is of a line as a line of its own, but for an end that may
 // be the beginning of a secret or of a character.
 func (l *lineWriter) flush() {
-	n := len(l.line) - l.workflow.secrets.unfinished(string(l.line))
+	n := l.workflow.secrets.cut(string(l.line))
 	n -= unfinishedRune(l.line[:n])
 	if n > 0 {
 		l.write(n)

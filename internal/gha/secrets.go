@@ -90,6 +90,23 @@ func (s *secrets) refused(text string) bool {
 	})
 }
 
+// cut is how much of text can be written while more of it is to come, so that no
+// secret is written in two pieces: neither one that text ends in the middle of, nor
+// one that the cut would then go through.
+func (s *secrets) cut(text string) int {
+	n := len(text) - s.unfinished(text)
+	for moved := true; moved; {
+		moved = false
+		for _, secret := range s.texts {
+			from, to := max(n-len(secret)+1, 0), min(n+len(secret)-1, len(text))
+			if i := strings.Index(text[from:to], secret); i >= 0 {
+				n, moved = from+i, true
+			}
+		}
+	}
+	return n
+}
+
 // unfinished is the length of the longest end of text with which a secret begins
 // that does not end in it.
 func (s *secrets) unfinished(text string) int {
@@ -98,7 +115,6 @@ func (s *secrets) unfinished(text string) int {
 		for n := min(len(secret)-1, len(text)); n > longest; n-- {
 			if strings.HasSuffix(text, secret[:n]) {
 				longest = n
-				break
 			}
 		}
 	}

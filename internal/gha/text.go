@@ -28,21 +28,22 @@ var colours = regexp.MustCompile("\x1b\\[[0-9;:]*m")
 
 // visible is a line with all that is not seen, or is not text, written as an escape:
 // control characters but the tab, bytes that are not UTF-8, characters of width
-// zero, those that turn the direction of writing, and unusual line breaks. Colours are
-// left out.
+// zero, those that turn the direction of writing, unusual line breaks, and marks that
+// belong to no letter. Colours are left out.
 func visible(line string) string {
 	if strings.Contains(line, "\x1b[") {
 		line = colours.ReplaceAllString(line, "")
 	}
-	if isVisible(line) {
+	if isPlain(line) {
 		return line
 	}
 	var b strings.Builder
+	base := ' '
 	for i, r := range line {
 		switch {
 		case r == utf8.RuneError && !strings.HasPrefix(line[i:], "\uFFFD"):
 			fmt.Fprintf(&b, `\x%02x`, line[i])
-		case !hidden(r):
+		case !hidden(r, base):
 			b.WriteRune(r)
 		case r < utf8.RuneSelf:
 			fmt.Fprintf(&b, `\x%02x`, r)
@@ -51,22 +52,40 @@ func visible(line string) string {
 		default:
 			fmt.Fprintf(&b, `\U%08x`, r)
 		}
+		if !attached(r) && r != emojiStyle && r != joiner {
+			base = r
+		}
 	}
 	return b.String()
 }
 
-func isVisible(line string) bool {
-	return utf8.ValidString(line) && strings.IndexFunc(line, hidden) < 0
+// isPlain reports whether a line has printable ASCII only, as most have.
+func isPlain(line string) bool {
+	return strings.IndexFunc(line, func(r rune) bool { return r != '\t' && (r < ' ' || r >= 0x7F) }) < 0
 }
 
-// hidden reports whether a character is not seen or changes how others are. Unicode
-// collation, by which the runner compares, ignores most of these.
-func hidden(r rune) bool {
+// Of an emoji: it is shown in colour, and joined with the next one.
+const emojiStyle, joiner = '\uFE0F', '\u200D'
+
+// attached reports whether a character is part of the one before it: a mark, or a
+// stroke that makes a letter longer.
+func attached(r rune) bool {
+	return unicode.Is(unicode.M, r) || strings.ContainsRune("\u0640\u07FA\u180A\u1CD3\uFE73", r)
+}
+
+// hidden reports whether a character is not seen or changes how others are. Unicode's
+// collation, by which the runner compares, ignores most of these. Some are right behind
+// a letter or an emoji: base is what comes before.
+func hidden(r, base rune) bool {
 	switch {
 	case r == '\t' || r == ' ':
 		return false
 	case r < utf8.RuneSelf:
 		return r < ' ' || r == 0x7F
+	case r == emojiStyle || r == joiner:
+		return !unicode.Is(unicode.So, base)
+	case attached(r) && !unicode.IsLetter(base) && !unicode.IsNumber(base):
+		return true
 	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp,
 		unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Noncharacter_Code_Point)

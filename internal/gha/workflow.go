@@ -22,11 +22,12 @@ type Workflow struct {
 	getenv func(string) string
 	lib    *githubactions.Action
 
-	mu        sync.Mutex // guards what follows, and the order of what is written
-	out       stickyWriter
-	secrets   secrets
-	logs      []*lineWriter
-	artifacts artifactList
+	mu         sync.Mutex // guards what follows, and the order of what is written
+	out        stickyWriter
+	secrets    secrets
+	logs       []*lineWriter
+	artifacts  artifactList
+	summaryCut bool
 }
 
 // New returns the step whose variables getenv looks up. out is the step's log.
