@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,11 +32,15 @@ Nothing of them is changed. Written beside them are SHA256SUMS, NAME.sigstore.js
 is signed); their paths are printed on standard output. 'fledge build' does the same after a build; this command is for another job,
 or another day.
 
+With --sign none and --github-attestations nothing is signed: GitHub is given what is signed already, and the pages of what it keeps
+are printed.
+
 Environment:
 ` + signEnvironment,
 		Example: `  fledge build --sbom spdx --attest off      # in a job without permissions
   fledge attest --attest required web.img    # in a job with "id-token: write"
-  fledge attest --key cosign.key web.img     # with a key, anywhere`,
+  fledge attest --key cosign.key web.img     # with a key, anywhere
+  fledge attest --sign none --github-attestations required web.img  # only have GitHub keep what is signed`,
 		Args: oneArtifact,
 		RunE: func(cmd *cobra.Command, args []string) error { return p.attest(cmd, args[0], f) },
 	}
@@ -71,20 +76,50 @@ func (p *Program) attest(cmd *cobra.Command, artifact string, f attestFlags) err
 	if err != nil {
 		return err
 	}
+	keep, err := p.keeper(f.signFlags, plan, f.sign == string(proof.None), report)
+	if err != nil {
+		return err
+	}
+	if keep != nil && plan.Mode == proof.None {
+		return p.keepOnly(cmd.Context(), keep, set, f)
+	}
 	if plan.Mode == proof.None {
 		return usageError{errors.New("nothing to sign with: " + reasonUnsigned(plan))}
 	}
 	report.stageBegins("signing as %s", plan.Signer)
 	signed, err := plan.Sign(cmd.Context(), set, "")
-	report.end(err == nil)
 	if err != nil {
+		report.end(false)
 		return fmt.Errorf("%w; nothing was written: run this again later", err)
 	}
+	pages, err := keep.all(cmd.Context(), set.Artifact, signed)
+	report.end(err == nil)
+	if err != nil {
+		return err
+	}
 	if f.json {
-		return printed(p.encode(signedOutput(signed)))
+		return printed(p.encode(signedOutput(signed, pages)))
 	}
 	_, err = fmt.Fprintf(p.Stdout, "%s\n%s\n%s\n", signed.Sums, signed.Bundle, signed.Bundles)
 	return printed(err)
+}
+
+// keepOnly has GitHub keep what is signed already, and signs nothing.
+func (p *Program) keepOnly(ctx context.Context, k *keeper, set proof.Set, f attestFlags) error {
+	out, err := p.keepSigned(ctx, k, set)
+	k.report.end(err == nil)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printed(p.encode(out))
+	}
+	for _, page := range out.Pages {
+		if _, err := fmt.Fprintln(p.Stdout, page); err != nil {
+			return printed(err)
+		}
+	}
+	return nil
 }
 
 // reasonUnsigned says why a plan signs nothing.
@@ -102,6 +137,7 @@ type attestation struct {
 	Bundles    string          `json:"bundles"`
 	Statements []string        `json:"statements"` // predicate types, as in bundles
 	Subjects   []subjectOutput `json:"subjects"`
+	Pages      []string        `json:"github_urls,omitempty"` // of what GitHub keeps, as in statements
 }
 
 type subjectOutput struct {
@@ -109,8 +145,8 @@ type subjectOutput struct {
 	Digest string `json:"digest"`
 }
 
-func signedOutput(s *proof.Signed) attestation {
-	out := attestation{Sums: s.Sums, Bundle: s.Bundle, Bundles: s.Bundles, Statements: s.Statements}
+func signedOutput(s *proof.Signed, pages []string) attestation {
+	out := attestation{Sums: s.Sums, Bundle: s.Bundle, Bundles: s.Bundles, Statements: s.Statements, Pages: pages}
 	for _, sub := range s.Subjects {
 		out.Subjects = append(out.Subjects, subjectOutput{sub.Name, "sha256:" + sub.SHA256()})
 	}

@@ -46,7 +46,8 @@ What fledge.lock pins is taken as it is pinned, see 'fledge lock'.
 
 With --sbom there appear after them the list of software, the record of the build (NAME.build.json) and SHA256SUMS. A build that signs
 makes these too, and then NAME.sigstore.json and NAME.intoto.jsonl. Whether it signs is decided before anything is built. If signing
-fails in the end, everything else stays, and 'fledge attest' signs it later.
+fails in the end, everything else stays, and 'fledge attest' signs it later. --github-attestations has GitHub keep what is signed, where
+'gh attestation verify' and 'fledge verify' find it.
 
 Environment:
   SOURCE_DATE_EPOCH  seconds since 1970: the time of what has none (default: the image's creation)
@@ -129,6 +130,10 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		return err
 	}
 	report.plan(plan, p.Getenv("GITHUB_ACTIONS") == "true")
+	keep, err := p.keeper(f.signFlags, plan, false, report)
+	if err != nil {
+		return err
+	}
 	r := p.request(cfg, f, report)
 	defer r.Cache.Close()
 	if r.SBOM, err = sbomFormat(f.sbom, plan.Mode != proof.None); err != nil {
@@ -147,7 +152,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		report.end(false)
 		return err
 	}
-	docs, err := p.prove(cmd.Context(), plan, f, buildInputs{cfg, template}, result, report)
+	docs, err := p.prove(cmd.Context(), plan, keep, f, buildInputs{cfg, template}, result, report)
 	report.end(err == nil)
 	if err != nil {
 		return err

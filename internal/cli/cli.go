@@ -102,8 +102,8 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 		return ExitOK
 	case ctx.Err() != nil && !errors.As(err, new(printError)):
 		text, _ := p.Interruption()
-		if unsigned := (*unsignedError)(nil); errors.As(err, &unsigned) {
-			text = "fledge: interrupted; " + printable(unsigned.resume())
+		if left := (interface{ resume() string })(nil); errors.As(err, &left) {
+			text = "fledge: interrupted; " + printable(left.resume())
 		}
 		fmt.Fprintln(p.Stderr, text)
 		return ExitInterrupted

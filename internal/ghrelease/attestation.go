@@ -23,6 +23,13 @@ func (s *Server) Attestations() []Attestation {
 	return slices.Clone(s.attestations)
 }
 
+// SetRefusal sets RefuseAttestations while the server runs.
+func (s *Server) SetRefusal(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.RefuseAttestations = status
+}
+
 // attest keeps a bundle. GitHub verifies what it is given; the double only reads it.
 func (s *Server) attest(c call) reply {
 	if s.RefuseAttestations != 0 {
