@@ -18,7 +18,7 @@
 //
 // # Limits
 //
-// [MaxPatterns], [MaxEntries], [MaxDepth] and [MaxPlugins]; each fledge.toml has those of package
+// [MaxPatterns], [MaxEntries], [MaxDepth], [MaxPlugins] and [MaxName]; each fledge.toml has those of package
 // config. A matrix has at most [MaxJobs] jobs and [MaxMatrix] bytes, which are GitHub's.
 //
 // # Failure
