@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -58,33 +56,6 @@ func (l *Layer) File(name string, mode int64, body []byte) {
 // Link puts a symbolic link into the layer.
 func (l *Layer) Link(name, target string) {
 	l.put(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
-}
-
-// Tree puts a folder of the machine into the layer, but for what leave is true of:
-// slash-separated names below dir. Files have mode 0644, or 0755 when they may be run.
-func (l *Layer) Tree(name, dir string, leave func(name string) bool) {
-	err := filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
-		if err != nil || at == dir {
-			return err
-		}
-		below, err := filepath.Rel(dir, at)
-		if err != nil {
-			return err
-		}
-		below = filepath.ToSlash(below)
-		switch {
-		case leave != nil && leave(below) && d.IsDir():
-			return fs.SkipDir
-		case leave != nil && leave(below):
-			return nil
-		case d.IsDir():
-			l.Folder(path.Join(name, below), 0o755)
-		case d.Type().IsRegular():
-			l.copy(path.Join(name, below), at)
-		}
-		return l.err
-	})
-	l.err = errors.Join(l.err, err)
 }
 
 // copy puts a file of the machine into the layer.
@@ -195,56 +166,23 @@ func (d *Docker) Golang(t testing.TB) string {
 
 func (d *Docker) golang(ctx context.Context) error {
 	begun := time.Now()
-	env, err := output(exec.CommandContext(ctx, "go", "env", "GOROOT", "GOMODCACHE", "GOMOD"))
+	parts, err := goParts(ctx)
 	if err != nil {
-		return err
-	}
-	words := strings.Split(env, "\n")
-	if len(words) != 3 {
-		return fmt.Errorf("go env prints %q", env)
-	}
-	goroot, downloads, source := words[0], filepath.Join(words[1], "cache/download"), filepath.Dir(words[2])
-	modules, err := os.MkdirTemp(d.Dir, "modules")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(modules)
-	deps := exec.CommandContext(ctx, "go", "list", "-deps", "./cmd/fledge")
-	deps.Dir = source
-	deps.Env = append(os.Environ(), "GOMODCACHE="+modules, "GOFLAGS=-modcacherw", "GOPROXY=file://"+filepath.ToSlash(downloads), "GOSUMDB=off", "CGO_ENABLED=0", "GOTOOLCHAIN=local")
-	if _, err := output(deps); err != nil {
 		return err
 	}
 	listed := time.Since(begun)
-	cache, err := compiled(ctx, source)
-	if err != nil {
-		return err
-	}
-	built := time.Since(begun)
 	err = d.put(ctx, golangTag, func(l *Layer) {
 		busybox(l)
-		l.Tree("usr/local/go", goroot, unneededOfGo)
-		l.Tree("go/pkg/mod", modules, func(name string) bool { return path.Ext(name) == ".zip" })
-		for _, file := range cache.files {
-			l.copy(path.Join("root/.cache/go-build", file), filepath.Join(cache.dir, file))
+		for _, p := range parts {
+			l.copy(p.name, p.file)
 		}
 	}, "ENV PATH=/usr/local/go/bin:/go/bin:/bin", "ENV GOPATH=/go", "ENV GOTOOLCHAIN=local", "ENV GOPROXY=off", "ENV GOSUMDB=off", "WORKDIR /go")
-	logf("the Go image took %.1fs: %.1fs for modules, %.1fs to build, %.1fs to import", time.Since(begun).Seconds(), listed.Seconds(), (built - listed).Seconds(), (time.Since(begun) - built).Seconds())
+	logf("the Go image took %.1fs: %.1fs to compile and list %d files, the rest to import them", time.Since(begun).Seconds(), listed.Seconds(), len(parts))
 	return err
 }
 
 // logf tells how long things take; "go test" shows it with -v or when a test fails.
 func logf(format string, args ...any) { fmt.Fprintf(os.Stderr, "dockertest: "+format+"\n", args...) }
-
-// unneededOfGo are parts of Go's folder that no build needs, a hundred megabytes.
-func unneededOfGo(name string) bool {
-	top, _, _ := strings.Cut(name, "/")
-	switch top {
-	case "api", "doc", "misc", "test":
-		return true
-	}
-	return strings.HasPrefix(name, "src/") && path.Base(name) == "testdata" || strings.HasSuffix(name, "_test.go")
-}
 
 // Fledge builds this repository's Dockerfile, as a runner does for "image: Dockerfile",
 // on top of Golang, and returns the image's name.
