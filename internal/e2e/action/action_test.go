@@ -2,6 +2,7 @@ package action
 
 import (
 	"archive/tar"
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,9 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/renderer/html"
 
 	"github.com/volant/fledge-action/internal/dockertest"
 	"github.com/volant/fledge-action/internal/elftest"
@@ -257,8 +261,10 @@ func TestNoTextBecomesACommand(t *testing.T) {
 					t.Errorf("a text was a command: %+v", c)
 				}
 			}
-			if strings.Contains(r.Summary, "<script") {
-				t.Errorf("the summary has a tag:\n%s", r.Summary)
+			var page bytes.Buffer
+			reader := goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithRendererOptions(html.WithUnsafe()))
+			if err := reader.Convert([]byte(r.Summary), &page); err != nil || strings.Contains(page.String(), "<script") {
+				t.Errorf("%v; the summary's page has a tag:\n%s", err, page.String())
 			}
 			if len(r.Complaints) > 0 || len(r.Foreign()) > 0 {
 				t.Errorf("%q, %q", r.Complaints, r.Foreign())
@@ -272,9 +278,9 @@ func TestNoTextBecomesACommand(t *testing.T) {
 func TestTLSNeedsNoFileOfRoots(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
-	files := rootfs("", "registry.invalid/x:1", "")
+	files := rootfs("", ocitest.NewRegistry(t).Push(t, "nginx:1.27", nginx(t)), "")
 	files["fledge.toml"] = strings.Replace(files["fledge.toml"], `source_strategy = "local"`+"\n"+`path = "kestrel"`,
-		fmt.Sprintf("source_strategy = \"http\"\nurl = %q\nsha256 = %q", server.URL+"/kestrel", strings.Repeat("0", 64)), 1)
+		fmt.Sprintf("source_strategy = \"http\"\nurl = %q\nchecksum = %q", server.URL+"/kestrel", "sha256:"+strings.Repeat("0", 64)), 1)
 	files["ca.pem"] = pemOf(server)
 	s := step(t, files)
 	if r := want(t, s, true); !strings.Contains(r.Text(), "unknown authority") {
