@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -276,7 +278,9 @@ func TestNoTextBecomesACommand(t *testing.T) {
 // TestTLSNeedsNoFileOfRoots shows that a CA of one's own counts, and that a server
 // which nobody vouches for is refused.
 func TestTLSNeedsNoFileOfRoots(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	files := rootfs("", ocitest.NewRegistry(t).Push(t, "nginx:1.27", nginx(t)), "")
 	files["fledge.toml"] = strings.Replace(files["fledge.toml"], `source_strategy = "local"`+"\n"+`path = "kestrel"`,
