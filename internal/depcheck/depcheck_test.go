@@ -22,7 +22,7 @@ var may = map[string][]string{
 	"build/tree":        {},
 	"build/cache":       {"golang.org/x/sys/unix"},
 	"build/fetch":       {"build/cache", "github.com/klauspost/compress/s2"},
-	"build/config":      {"manifest", "github.com/BurntSushi/toml"},
+	"build/config":      {"manifest", "internal/spelling", "github.com/BurntSushi/toml"},
 	"build/layer":       {"build/tree"},
 	"build/lock":        {"build/config", "github.com/BurntSushi/toml"},
 	"build/elfread":     {"build/tree"},
@@ -32,7 +32,7 @@ var may = map[string][]string{
 	"build/mapping":     {"build/tree", "golang.org/x/sys/unix"},
 	"build/guest":       {"build/tree", "build/fetch", "build/fetch/", "build/mapping/hostfile"},
 	"build/guest/shim":  {},
-	"build/image":       {"build/cache", "build/fetch", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
+	"build/image":       {"build/cache", "build/fetch", "internal/spelling", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
 	"build/initramfs":   {"build/tree", "github.com/klauspost/compress/zstd"},
 	"build":             {"build/", "manifest", "internal/outfile", "github.com/google/go-containerregistry/pkg/authn", "golang.org/x/sys/unix"},
@@ -46,11 +46,13 @@ var may = map[string][]string{
 	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "internal/rebuild", "internal/release", "internal/relnotes", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/boot":     {"build/cache", "build/fetch", "build/guest", "manifest", "internal/ext4read", "internal/tool", "github.com/klauspost/compress/"},
 	"internal/rebuild":  {"attest/statement", "build", "build/config"},
+	"internal/spelling": {},
 	"internal/tool":     {},
 	"internal/release":  {"github.com/google/go-github/v89/github"},
 	"internal/relnotes": {"manifest"},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
+	"internal/gha":      {"internal/spelling", "github.com/sethvargo/go-githubactions", "golang.org/x/sys/unix"},
 	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
 	"internal/compare":  {"internal/artifact", "internal/ext4read"},
 	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/term"},
@@ -59,7 +61,7 @@ var may = map[string][]string{
 }
 
 // testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/gha/actionfile", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
 
 // runners are the packages that may import internal/tool, and so run a program.
 // None of them makes an artifact. internal/boot runs QEMU; internal/cli runs fledge
