@@ -20,7 +20,8 @@ func reference() string {
 
 Results go to standard output: the paths of the artifact and of manifest.json, one a line, or one JSON object with ` + "`--json`" + `. Everything else
 goes to standard error: a progress bar on a terminal, one line a stage elsewhere. A command that fails prints nothing on standard output. ` + "`fledge boot`" + ` prints
-PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and then those of the files, one a line.
+PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and then those of the files, one a line. ` + "`fledge plan`" + ` prints a table, or the job matrix of
+[many plugins](many-plugins.md) on one line.
 
 | key of ` + "`fledge build --json`" + ` | |
 |---|---|
