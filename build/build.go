@@ -124,8 +124,6 @@ func checkOutput(path string) error {
 	switch {
 	case path == "":
 		return nil
-	case os.IsPathSeparator(path[len(path)-1]):
-		return &config.Error{Key: "output", Message: fmt.Sprintf("output %q is a folder; name a file in it", path)}
 	case filepath.Base(path) == ManifestName:
 		return &config.Error{Key: "output", Message: fmt.Sprintf("output %q: that is the manifest's name; choose another", path)}
 	}

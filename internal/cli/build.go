@@ -27,7 +27,7 @@ type buildFlags struct {
 	signFlags
 	config, manifest, output, url, version, cacheDir, sbom string
 	verbose, quiet, json, unbootable                       bool
-	locked, twice                                          bool
+	locked, twice, record                                  bool
 
 	// What the first of two builds says to the second.
 	umask    string
@@ -68,11 +68,12 @@ Environment:
 	}
 	flags := cmd.Flags()
 	p.configFlags(cmd, &f)
-	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
-	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path (default [plugin] url, else the artifact's path)")
+	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file`, or its folder if it ends in / (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
+	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path; if it ends in / the file's name is added (default [plugin] url, else the artifact's path)")
 	flags.StringVar(&f.version, "plugin-version", "", "the plugin's `version` in manifest.json (default [plugin] version, else the image's tag)")
 	p.cacheFlag(cmd, &f)
 	flags.StringVar(&f.sbom, "sbom", autoSBOM, "list the software in the artifact beside it, in NAME.spdx.json or NAME.cdx.json: `FORMAT` "+sbomValues()+", or auto: spdx if the build is signed")
+	flags.BoolVar(&f.record, "record", false, "write the build record and SHA256SUMS, also of a build that is not signed and has no SBOM")
 	addSignFlags(cmd, &f.signFlags)
 	flags.BoolVar(&f.locked, "locked", false, "fail when an input is pinned neither by fledge.lock nor by fledge.toml itself")
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")

@@ -34,7 +34,7 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, keep *keeper, f b
 		report.notice("removed %s: about an earlier build", strings.Join(gone, ", "))
 	}
 	docs := &documents{}
-	if plan.Mode == proof.None && r.SBOM == nil {
+	if plan.Mode == proof.None && r.SBOM == nil && !f.record {
 		return docs, nil
 	}
 	record, err := p.record(f, in, r)
@@ -69,7 +69,7 @@ func (p *Program) record(f buildFlags, in buildInputs, r *build.Result) (*statem
 		options[statement.OptionAllowUnbootable] = "true"
 	}
 	if f.url != "" {
-		options[statement.OptionArtifactURL] = f.url
+		options[statement.OptionArtifactURL] = artifactURL(r.Manifest) // the flag's, whole
 	}
 	if f.version != "" {
 		options[statement.OptionPluginVersion] = f.version

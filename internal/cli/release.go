@@ -37,7 +37,7 @@ func (p *Program) releaseCommand() *cobra.Command {
 		Args:                       unknownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return p.noCommand(cmd) },
 	}
-	cmd.AddCommand(p.releaseUploadCommand())
+	cmd.AddCommand(p.releaseUploadCommand(), p.releaseMergeCommand())
 	return cmd
 }
 

@@ -1,13 +1,13 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/google/go-github/v89/github"
 )
@@ -42,19 +42,19 @@ func (c *Client) Previous(ctx context.Context, tag string) (previous *Previous, 
 func (c *Client) previous(ctx context.Context, tag string) (*Previous, error) {
 	what := fmt.Sprintf("looking for the release before %s of %s/%s", tag, c.owner, c.repo)
 	prefix, version := SplitTag(tag)
-	pre, before := isPrerelease(version), time.Time{}
+	pre := isPrerelease(version)
 	own, _, err := c.gh.Repositories.GetReleaseByTag(ctx, c.owner, c.repo, url.PathEscape(tag))
 	switch {
 	case isStatus(err, http.StatusNotFound):
+		own = nil
 	case err != nil:
 		return nil, c.judge(ctx, what, readContents, err)
 	default:
-		pre, before = own.Prerelease, own.GetPublishedAt().Time
+		pre = own.Prerelease
 	}
 	fits := func(r *github.RepositoryRelease) bool {
-		at := r.GetPublishedAt().Time
 		mine, _ := SplitTag(r.TagName)
-		return !r.Draft && r.TagName != tag && mine == prefix && (pre || !r.Prerelease) && (before.IsZero() || at.Before(before))
+		return !r.Draft && r.TagName != tag && mine == prefix && (pre || !r.Prerelease) && (own == nil || published(r, own) < 0)
 	}
 	for page := 1; page <= maxPages; page++ {
 		all, resp, err := c.gh.Repositories.ListReleases(ctx, c.owner, c.repo, &github.ListOptions{Page: page, PerPage: perPage})
@@ -65,7 +65,7 @@ func (c *Client) previous(ctx context.Context, tag string) (*Previous, error) {
 		// difference is seen.
 		var found *github.RepositoryRelease
 		for _, r := range all {
-			if r != nil && fits(r) && (found == nil || r.GetPublishedAt().After(found.GetPublishedAt().Time)) {
+			if r != nil && fits(r) && (found == nil || published(r, found) > 0) {
 				found = r
 			}
 		}
@@ -77,6 +77,11 @@ func (c *Client) previous(ctx context.Context, tag string) (*Previous, error) {
 		}
 	}
 	return nil, nil
+}
+
+// published compares when two releases were published, to the second, and then made.
+func published(a, b *github.RepositoryRelease) int {
+	return cmp.Or(a.GetPublishedAt().Compare(b.GetPublishedAt().Time), cmp.Compare(a.ID, b.ID))
 }
 
 func previousOf(r *github.RepositoryRelease) *Previous {
