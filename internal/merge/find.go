@@ -35,6 +35,8 @@ func (f *finder) all(ctx context.Context, folders []string) error {
 		}
 	}
 	if len(f.leftOut) > 0 {
+		slices.Sort(f.leftOut)
+		f.leftOut = slices.Compact(f.leftOut)
 		f.warnings = append(f.warnings, "not taken, for want of a manifest.json: "+someOf(f.leftOut))
 	}
 	return nil
@@ -82,9 +84,9 @@ func (f *finder) walk(ctx context.Context, root *os.Root, shownAs, at string) er
 	files := 0
 	for _, e := range entries {
 		switch {
+		case strings.HasPrefix(e.Name(), "."):
 		case !e.IsDir():
 			files++
-		case strings.HasPrefix(e.Name(), "."):
 		default:
 			sub := path.Join(at, e.Name())
 			if info, err := root.Stat(sub); err == nil && f.isOut(info) {

@@ -18,6 +18,9 @@ type Folder struct {
 	held       *os.File // has the lock
 }
 
+// swap is exchange but in tests.
+var swap = exchange
+
 // CreateFolder starts the folder that path will name. The folder above it is made if it
 // is missing. Hidden folders that a dead process left are removed.
 func CreateFolder(path string) (*Folder, error) {
@@ -71,7 +74,7 @@ func (f *Folder) appear() error {
 		return err
 	}
 	old := f.temp
-	if exchange(f.temp, f.path) != nil {
+	if swap(f.temp, f.path) != nil {
 		old = tempName(f.path)
 		if err := os.Rename(f.path, old); err != nil {
 			return withoutNames(err)
