@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -120,12 +121,11 @@ func (p *Program) inputs() *gha.Inputs { return p.workflow.Inputs() }
 // end reports what there is and what went wrong, and cleans up.
 func (p *Program) end(ctx context.Context, err error, shown bool) int {
 	w := p.workflow
-	w.EndGroup()
 	if clean := p.Close(); clean != nil {
 		w.Warning(gha.Annotation{Title: "fledge", Message: "cleaning up: " + clean.Error()})
 	}
-	for name, value := range p.outputs {
-		if wrong := w.Output(name, value); wrong != nil {
+	for _, name := range slices.Sorted(maps.Keys(p.outputs)) {
+		if wrong := w.Output(name, p.outputs[name]); wrong != nil {
 			err = cmp.Or(err, wrong)
 		}
 	}

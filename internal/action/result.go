@@ -101,6 +101,7 @@ func (r *results) add(ctx context.Context, x plan.Plugin, b *built) error {
 			return err
 		}
 	}
+	pf.sort()
 	return r.sign(m.Name, b.Attestation)
 }
 
@@ -122,8 +123,13 @@ func (r *results) sign(name string, a *attested) error {
 			return err
 		}
 	}
-	slices.SortStableFunc(pf.files, func(x, y file) int { return cmp.Compare(rank(x.Kind), rank(y.Kind)) })
+	pf.sort()
 	return nil
+}
+
+// sort puts the files into the order in which they are listed.
+func (x *pluginFiles) sort() {
+	slices.SortStableFunc(x.files, func(a, b file) int { return cmp.Compare(rank(a.Kind), rank(b.Kind)) })
 }
 
 // rank is the order in which files are listed.
