@@ -182,7 +182,7 @@ func (p *Program) fail(ctx context.Context, err error) int {
 		return code
 	}
 	texts := []string{err.Error()}
-	if many := (gha.InputErrors)(nil); errors.As(err, &many) {
+	if many := gha.InputErrors(nil); errors.As(err, &many) {
 		texts = nil
 		for _, e := range many {
 			texts = append(texts, e.Error())
