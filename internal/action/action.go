@@ -153,7 +153,7 @@ func (p *Program) fail(ctx context.Context, err error) int {
 	var step *stepError
 	if errors.As(err, &step) {
 		failure.Plugin, failure.Stage = step.plugin, cmp.Or(step.stage, step.what)
-		title = "fledge: " + failure.Stage
+		title = "fledge: " + step.what
 		if step.code == cli.ExitUsage {
 			code = cli.ExitUsage
 		}

@@ -287,5 +287,5 @@ func TestVerify(t *testing.T) {
 	if out := s.outputs(); out["verified"] != "false" || !strings.Contains(out["result"], `"ok"`) {
 		t.Errorf("outputs %v", out)
 	}
-	s.logged(`::error title=fledge%3A verifying::`)
+	s.logged(`::error title=fledge%3A Verify::`)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/internal/gha"
+	"github.com/volant/fledge-action/internal/merge"
 	"github.com/volant/fledge-action/internal/plan"
 	"github.com/volant/fledge-action/internal/release"
 	"github.com/volant/fledge-action/internal/summary"
@@ -151,7 +152,7 @@ func (p *Program) find(s settings) ([]plan.Plugin, error) {
 		return nil, inputError{fmt.Errorf("input config: %w", err)}
 	}
 	if err != nil {
-		return nil, &stepError{what: "reading fledge.toml", code: 2, err: err}
+		return nil, &stepError{what: "Read fledge.toml", code: 2, err: err}
 	}
 	return plugins, nil
 }
@@ -178,7 +179,7 @@ func (p *Program) build(ctx context.Context, s settings, j job) error {
 	if err != nil {
 		return err
 	}
-	r := &results{workspace: p.workspace}
+	r := &results{workspace: p.workspace, start: p.start}
 	defer func() { p.publishOutputs(r) }()
 	p.outputs["reproducible"] = "unchecked"
 	for _, x := range d.plugins {
@@ -200,8 +201,10 @@ func (p *Program) build(ctx context.Context, s settings, j job) error {
 		return fmt.Errorf("fail-on-warning: %s", strings.Join(r.warnings, "; "))
 	}
 	if !merged {
-		if err := p.attestAndUpload(ctx, s, j, d, cache, nil, r); err != nil {
-			return err
+		if d.upload {
+			if err := p.upload(ctx, s, j, d, r); err != nil {
+				return err
+			}
 		}
 		return p.artifacts(s, r)
 	}
@@ -281,25 +284,13 @@ func (p *Program) say(s settings, j job, d decision) {
 	}
 }
 
-// attestAndUpload puts what is there on the release: the files of one plugin.
-func (p *Program) attestAndUpload(ctx context.Context, s settings, j job, d decision, _ string, _ []string, r *results) error {
-	if !d.upload {
-		return nil
-	}
-	var files []string
-	for _, f := range r.all() {
-		files = append(files, f.path)
-	}
-	return p.upload(ctx, s, j, d, files, r)
-}
-
 // mergeAndUpload merges folders, signs what is in them, and puts that on the release.
 func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decision, cache string, folders []string, r *results) error {
 	output := path.Join(s.output, mergedFolder)
 	if err := p.owner.Load().folder(p.inWorkspace(s.output)); err != nil {
 		return inputError{fmt.Errorf("input output-dir: %w", err)}
 	}
-	var m mergeResult
+	var m merge.Result
 	if err := p.step(ctx, "Merge", "", mergeCommand(folders, output), &m); err != nil {
 		return err
 	}
@@ -307,12 +298,10 @@ func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decis
 		p.warn("fledge", "", text)
 		p.warnings = append(p.warnings, text)
 	}
-	if err := r.merged(&m); err != nil {
-		return err
-	}
+	r.merged(&m)
 	p.mergedPage(&m)
 	if d.version == "" {
-		d.version = m.version(d.tag)
+		d.version = mergedVersion(&m, d.tag)
 	}
 	if s.strict && len(m.Warnings) > 0 {
 		return fmt.Errorf("fail-on-warning: %s", strings.Join(m.Warnings, "; "))
@@ -320,7 +309,7 @@ func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decis
 	if d.sign {
 		for _, x := range m.Plugins {
 			var a attested
-			if err := p.step(ctx, "Sign "+x.Name, x.Name, attestCommand(s, x.artifact(), cache), &a); err != nil {
+			if err := p.step(ctx, "Sign "+x.Name, x.Name, attestCommand(s, artifactOf(x), cache), &a); err != nil {
 				return err
 			}
 			if err := r.sign(x.Name, &a); err != nil {
@@ -332,20 +321,16 @@ func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decis
 	if !d.upload {
 		return nil
 	}
-	var files []string
-	for _, f := range r.all() {
-		files = append(files, f.path)
-	}
-	return p.upload(ctx, s, j, d, files, r)
+	return p.upload(ctx, s, j, d, r)
 }
 
 // upload puts files on the release.
-func (p *Program) upload(ctx context.Context, s settings, j job, d decision, files []string, r *results) error {
+func (p *Program) upload(ctx context.Context, s settings, j job, d decision, r *results) error {
 	version := d.version
 	if version == "" && len(r.plugins()) > 0 {
 		version = r.plugins()[0].version
 	}
-	c := uploadCommand(s, j.Repository, d.tag, version, files)
+	c := uploadCommand(s, j.Repository, d.tag, version, r.paths())
 	var u uploaded
 	if err := p.step(ctx, "Upload", "", c, &u); err != nil {
 		return err
@@ -392,7 +377,7 @@ func (p *Program) releaseBuilt(ctx context.Context, s settings, j job) error {
 	if err != nil {
 		return err
 	}
-	r := &results{workspace: p.workspace}
+	r := &results{workspace: p.workspace, start: p.start}
 	defer func() { p.publishOutputs(r) }()
 	if err := p.boots(s); err != nil {
 		return err

@@ -119,8 +119,10 @@ func TestTablesAreThoseOfTheActionFiles(t *testing.T) {
 	}
 	made := text
 	for _, x := range []struct{ marker, table string }{
-		{"inputs", main.InputTable()}, {"outputs", main.OutputTable()},
-		{"verify-inputs", verify.InputTable()}, {"verify-outputs", verify.OutputTable()},
+		{"inputs", main.InputTable()},
+		{"outputs", main.OutputTable()},
+		{"verify-inputs", verify.InputTable()},
+		{"verify-outputs", verify.OutputTable()},
 	} {
 		if made, err = actionfile.Embed(made, x.marker, x.table); err != nil {
 			t.Fatal(err)

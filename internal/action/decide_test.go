@@ -22,7 +22,9 @@ func settingsOf(t *testing.T, s *step) settings {
 func TestDecide(t *testing.T) {
 	one := []plan.Plugin{{Name: "web"}}
 	two := []plan.Plugin{{Name: "web"}, {Name: "api"}}
-	tag := func(name string) job { return job{Context: gha.Context{RefType: "tag", RefName: name, EventName: "push"}} }
+	tag := func(name string) job {
+		return job{Context: gha.Context{RefType: "tag", RefName: name, EventName: "push"}}
+	}
 	pull := job{Context: gha.Context{RefType: "branch", RefName: "7/merge", EventName: "pull_request"}}
 	fork := pull
 	fork.fork = true
