@@ -362,6 +362,11 @@ func (p *Program) step(ctx context.Context, what, plugin string, c command, into
 	return nil
 }
 
+// repeat is a command for people to repeat.
+func (p *Program) repeat(c command) summary.Command {
+	return summary.Command{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)}
+}
+
 // job is what decisions know of this job.
 func (p *Program) job() (job, gha.Event, error) {
 	event, err := p.workflow.Event()

@@ -119,6 +119,29 @@ func TestSeveralPluginsInOneRelease(t *testing.T) {
 	}
 }
 
+// Paths start from working-directory, outputs from the workspace, and no command has a
+// path of this machine.
+func TestWorkingDirectory(t *testing.T) {
+	s := newStep(t, "sub/api", "sub/web").with("working-directory", "sub", "config", "*/fledge.toml").on("v1.0.0")
+	g := s.github("v1.0.0")
+	s.key()
+	s.run(0)
+	if got := assets(g.Releases()); len(got) != 13 {
+		t.Errorf("the release has %v", got)
+	}
+	for _, f := range s.files() {
+		if !strings.HasPrefix(f.Path, "sub/dist/release/") || sha(t, filepath.Join(s.ws, f.Path)) != f.SHA256 {
+			t.Errorf("%+v", f)
+		}
+	}
+	if log := s.log.String(); strings.Contains(log, s.ws) {
+		t.Errorf("the log has the path %s:\n%s", s.ws, log)
+	}
+	if page := s.file("GITHUB_STEP_SUMMARY"); strings.Contains(page, s.ws) || !strings.Contains(page, "fledge release merge") || !strings.Contains(page, "fledge attest") {
+		t.Errorf("the summary:\n%s", page)
+	}
+}
+
 // A tag of one plugin releases it alone.
 func TestATagWithAPluginsNameReleasesThatPlugin(t *testing.T) {
 	s := newStep(t, "plugins/api", "plugins/web").with("config", "plugins/*/fledge.toml").on("web/v3.0.0")

@@ -242,7 +242,7 @@ func (p *Program) buildOne(ctx context.Context, s settings, j job, d decision, x
 		return err
 	}
 	page := pluginPage(p, x, &b, r.files[len(r.files)-1])
-	cmd := summary.Command{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)}
+	cmd := p.repeat(c)
 	if s.epoch != "" {
 		cmd.Env = []string{"SOURCE_DATE_EPOCH=" + s.epoch}
 	}
@@ -291,9 +291,11 @@ func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decis
 		return inputError{fmt.Errorf("input output-dir: %w", err)}
 	}
 	var m merge.Result
-	if err := p.step(ctx, "Merge", "", mergeCommand(folders, output), &m); err != nil {
+	c := mergeCommand(folders, output)
+	if err := p.step(ctx, "Merge", "", c, &m); err != nil {
 		return err
 	}
+	p.page.Repeat = append(p.page.Repeat, p.repeat(c))
 	for _, text := range m.Warnings {
 		p.warn("fledge", "", text)
 		p.warnings = append(p.warnings, text)
@@ -308,10 +310,12 @@ func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decis
 	}
 	if d.sign {
 		for _, x := range m.Plugins {
+			c := attestCommand(s, artifactOf(x), cache)
 			var a attested
-			if err := p.step(ctx, "Sign "+x.Name, x.Name, attestCommand(s, artifactOf(x), cache), &a); err != nil {
+			if err := p.step(ctx, "Sign "+x.Name, x.Name, c, &a); err != nil {
 				return err
 			}
+			p.page.Repeat = append(p.page.Repeat, p.repeat(c))
 			if err := r.sign(x.Name, &a); err != nil {
 				return err
 			}
@@ -341,7 +345,7 @@ func (p *Program) upload(ctx context.Context, s settings, j job, d decision, r *
 	}
 	r.uploaded(&u)
 	p.releasePage(s, d, version, &u)
-	p.page.Repeat = append(p.page.Repeat, summary.Command{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)})
+	p.page.Repeat = append(p.page.Repeat, p.repeat(c))
 	if s.dryRun {
 		return nil
 	}
@@ -416,6 +420,6 @@ func (p *Program) plan(ctx context.Context, s settings, j job, event gha.Event) 
 	for _, x := range m.Include {
 		fmt.Fprintf(p.workflow.Log(), "%s  %s  %s\n", x.Name, x.Config, x.Platform)
 	}
-	p.page.Repeat = []summary.Command{{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)}}
+	p.page.Repeat = []summary.Command{p.repeat(c)}
 	return nil
 }
