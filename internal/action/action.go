@@ -153,7 +153,7 @@ func (p *Program) fail(ctx context.Context, err error) int {
 	var step *stepError
 	if errors.As(err, &step) {
 		failure.Plugin, failure.Stage = step.plugin, cmp.Or(step.stage, step.what)
-		title = "fledge: " + failure.Stage
+		title = "fledge: " + step.what
 		if step.code == cli.ExitUsage {
 			code = cli.ExitUsage
 		}
@@ -182,7 +182,7 @@ func (p *Program) fail(ctx context.Context, err error) int {
 		return code
 	}
 	texts := []string{err.Error()}
-	if many := (gha.InputErrors)(nil); errors.As(err, &many) {
+	if many := gha.InputErrors(nil); errors.As(err, &many) {
 		texts = nil
 		for _, e := range many {
 			texts = append(texts, e.Error())
@@ -360,6 +360,11 @@ func (p *Program) step(ctx context.Context, what, plugin string, c command, into
 		return &stepError{what, stage, plugin, cli.ExitFailed, wrong}
 	}
 	return nil
+}
+
+// repeat is a command for people to repeat.
+func (p *Program) repeat(c command) summary.Command {
+	return summary.Command{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)}
 }
 
 // job is what decisions know of this job.

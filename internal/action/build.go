@@ -14,6 +14,7 @@ import (
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/internal/gha"
+	"github.com/volant/fledge-action/internal/merge"
 	"github.com/volant/fledge-action/internal/plan"
 	"github.com/volant/fledge-action/internal/release"
 	"github.com/volant/fledge-action/internal/summary"
@@ -151,7 +152,7 @@ func (p *Program) find(s settings) ([]plan.Plugin, error) {
 		return nil, inputError{fmt.Errorf("input config: %w", err)}
 	}
 	if err != nil {
-		return nil, &stepError{what: "reading fledge.toml", code: 2, err: err}
+		return nil, &stepError{what: "Read fledge.toml", code: 2, err: err}
 	}
 	return plugins, nil
 }
@@ -178,7 +179,7 @@ func (p *Program) build(ctx context.Context, s settings, j job) error {
 	if err != nil {
 		return err
 	}
-	r := &results{workspace: p.workspace}
+	r := &results{workspace: p.workspace, start: p.start}
 	defer func() { p.publishOutputs(r) }()
 	p.outputs["reproducible"] = "unchecked"
 	for _, x := range d.plugins {
@@ -200,8 +201,10 @@ func (p *Program) build(ctx context.Context, s settings, j job) error {
 		return fmt.Errorf("fail-on-warning: %s", strings.Join(r.warnings, "; "))
 	}
 	if !merged {
-		if err := p.attestAndUpload(ctx, s, j, d, cache, nil, r); err != nil {
-			return err
+		if d.upload {
+			if err := p.upload(ctx, s, j, d, r); err != nil {
+				return err
+			}
 		}
 		return p.artifacts(s, r)
 	}
@@ -239,7 +242,7 @@ func (p *Program) buildOne(ctx context.Context, s settings, j job, d decision, x
 		return err
 	}
 	page := pluginPage(p, x, &b, r.files[len(r.files)-1])
-	cmd := summary.Command{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)}
+	cmd := p.repeat(c)
 	if s.epoch != "" {
 		cmd.Env = []string{"SOURCE_DATE_EPOCH=" + s.epoch}
 	}
@@ -281,48 +284,38 @@ func (p *Program) say(s settings, j job, d decision) {
 	}
 }
 
-// attestAndUpload puts what is there on the release: the files of one plugin.
-func (p *Program) attestAndUpload(ctx context.Context, s settings, j job, d decision, _ string, _ []string, r *results) error {
-	if !d.upload {
-		return nil
-	}
-	var files []string
-	for _, f := range r.all() {
-		files = append(files, f.path)
-	}
-	return p.upload(ctx, s, j, d, files, r)
-}
-
 // mergeAndUpload merges folders, signs what is in them, and puts that on the release.
 func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decision, cache string, folders []string, r *results) error {
 	output := path.Join(s.output, mergedFolder)
 	if err := p.owner.Load().folder(p.inWorkspace(s.output)); err != nil {
 		return inputError{fmt.Errorf("input output-dir: %w", err)}
 	}
-	var m mergeResult
-	if err := p.step(ctx, "Merge", "", mergeCommand(folders, output), &m); err != nil {
+	var m merge.Result
+	c := mergeCommand(folders, output)
+	if err := p.step(ctx, "Merge", "", c, &m); err != nil {
 		return err
 	}
+	p.page.Repeat = append(p.page.Repeat, p.repeat(c))
 	for _, text := range m.Warnings {
 		p.warn("fledge", "", text)
 		p.warnings = append(p.warnings, text)
 	}
-	if err := r.merged(&m); err != nil {
-		return err
-	}
+	r.merged(&m)
 	p.mergedPage(&m)
 	if d.version == "" {
-		d.version = m.version(d.tag)
+		d.version = mergedVersion(&m, d.tag)
 	}
 	if s.strict && len(m.Warnings) > 0 {
 		return fmt.Errorf("fail-on-warning: %s", strings.Join(m.Warnings, "; "))
 	}
 	if d.sign {
 		for _, x := range m.Plugins {
+			c := attestCommand(s, artifactOf(x), cache)
 			var a attested
-			if err := p.step(ctx, "Sign "+x.Name, x.Name, attestCommand(s, x.artifact(), cache), &a); err != nil {
+			if err := p.step(ctx, "Sign "+x.Name, x.Name, c, &a); err != nil {
 				return err
 			}
+			p.page.Repeat = append(p.page.Repeat, p.repeat(c))
 			if err := r.sign(x.Name, &a); err != nil {
 				return err
 			}
@@ -332,20 +325,16 @@ func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decis
 	if !d.upload {
 		return nil
 	}
-	var files []string
-	for _, f := range r.all() {
-		files = append(files, f.path)
-	}
-	return p.upload(ctx, s, j, d, files, r)
+	return p.upload(ctx, s, j, d, r)
 }
 
 // upload puts files on the release.
-func (p *Program) upload(ctx context.Context, s settings, j job, d decision, files []string, r *results) error {
+func (p *Program) upload(ctx context.Context, s settings, j job, d decision, r *results) error {
 	version := d.version
 	if version == "" && len(r.plugins()) > 0 {
 		version = r.plugins()[0].version
 	}
-	c := uploadCommand(s, j.Repository, d.tag, version, files)
+	c := uploadCommand(s, j.Repository, d.tag, version, r.paths())
 	var u uploaded
 	if err := p.step(ctx, "Upload", "", c, &u); err != nil {
 		return err
@@ -356,7 +345,7 @@ func (p *Program) upload(ctx context.Context, s settings, j job, d decision, fil
 	}
 	r.uploaded(&u)
 	p.releasePage(s, d, version, &u)
-	p.page.Repeat = append(p.page.Repeat, summary.Command{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)})
+	p.page.Repeat = append(p.page.Repeat, p.repeat(c))
 	if s.dryRun {
 		return nil
 	}
@@ -392,7 +381,7 @@ func (p *Program) releaseBuilt(ctx context.Context, s settings, j job) error {
 	if err != nil {
 		return err
 	}
-	r := &results{workspace: p.workspace}
+	r := &results{workspace: p.workspace, start: p.start}
 	defer func() { p.publishOutputs(r) }()
 	if err := p.boots(s); err != nil {
 		return err
@@ -431,6 +420,6 @@ func (p *Program) plan(ctx context.Context, s settings, j job, event gha.Event) 
 	for _, x := range m.Include {
 		fmt.Fprintf(p.workflow.Log(), "%s  %s  %s\n", x.Name, x.Config, x.Platform)
 	}
-	p.page.Repeat = []summary.Command{{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)}}
+	p.page.Repeat = []summary.Command{p.repeat(c)}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/volant/fledge-action/internal/merge"
 	"github.com/volant/fledge-action/internal/plan"
 	"github.com/volant/fledge-action/internal/summary"
 )
@@ -49,7 +50,7 @@ func fill(s *summary.Plugin, files []file) {
 }
 
 // mergedPage makes sure that the summary has the merged plugins.
-func (p *Program) mergedPage(m *mergeResult) {
+func (p *Program) mergedPage(m *merge.Result) {
 	known := map[string]summary.Plugin{}
 	for _, x := range p.page.Plugins {
 		known[x.Name] = x
@@ -162,21 +163,18 @@ func signer(name string) (identity, issuer, key string) {
 	return cert.URIs[0].String(), issuer, ""
 }
 
-// bootSuffix is the name's end of what 'fledge boot --json' printed in a build job.
-const bootSuffix = ".boot.json"
-
 // maxBoot is the longest of these files, in bytes, and mostBoots how many are read.
 const (
 	maxBoot   = 64 << 10
 	mostBoots = 256
 )
 
-// boots reads the results of boot tests below output-dir, for the summary. They are not
-// trusted: they are shown, and nothing else.
+// boots reads what 'fledge boot --json' printed in build jobs, for the summary. It is not
+// trusted: it is shown, and nothing else.
 func (p *Program) boots(s settings) error {
 	root := p.owner.Load().root
 	return fs.WalkDir(root.FS(), p.inWorkspace(s.output), func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(name, bootSuffix) || len(p.page.Boots) == mostBoots {
+		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(name, merge.BootSuffix) || len(p.page.Boots) == mostBoots {
 			return nil // what is missing is told when it is merged
 		}
 		f, err := root.Open(name)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/volant/fledge-action/internal/merge"
 	"github.com/volant/fledge-action/internal/plan"
 	"github.com/volant/fledge-action/internal/summary"
 )
@@ -53,12 +54,12 @@ type pluginFiles struct {
 
 // results are the files that there are.
 type results struct {
-	workspace string
-	files     []*pluginFiles
-	sums      *file // of everything
-	signed    int   // plugins
-	pages     []string
-	warnings  []string
+	workspace, start string // absolute
+	files            []*pluginFiles
+	sums             *file // of everything
+	signed           int   // plugins
+	pages            []string
+	warnings         []string
 }
 
 func (r *results) plugins() []*pluginFiles { return r.files }
@@ -87,7 +88,7 @@ func (r *results) add(ctx context.Context, x plan.Plugin, b *built) error {
 	}
 	pf := &pluginFiles{name: m.Name, version: m.Version, platform: x.Platform}
 	r.files = append(r.files, pf)
-	f := file{Name: filepath.Base(b.Artifact.Path), Size: b.Artifact.Size, SHA256: strings.TrimPrefix(b.Artifact.Digest, "sha256:"), Kind: kindArtifact, URL: url, path: b.Artifact.Path}
+	f := file{Name: filepath.Base(b.Artifact.Path), Size: b.Artifact.Size, SHA256: strings.TrimPrefix(b.Artifact.Digest, "sha256:"), Kind: kindArtifact, URL: url, path: r.absolute(b.Artifact.Path)}
 	pf.put(r.workspace, f)
 	others := []struct{ kind, path string }{{kindManifest, b.Manifest.Path}, {kindRecord, b.Record}, {kindChecksums, b.Sums}}
 	if b.SBOM != nil {
@@ -97,7 +98,7 @@ func (r *results) add(ctx context.Context, x plan.Plugin, b *built) error {
 		if o.path == "" {
 			continue
 		}
-		if err := pf.hash(r.workspace, o.kind, o.path); err != nil {
+		if err := pf.hash(r.workspace, o.kind, r.absolute(o.path)); err != nil {
 			return err
 		}
 	}
@@ -119,7 +120,7 @@ func (r *results) sign(name string, a *attested) error {
 	pf := r.files[at]
 	pf.files = slices.DeleteFunc(pf.files, func(f file) bool { return f.Kind == kindBundle || f.Kind == kindBundles })
 	for kind, path := range map[string]string{kindBundle: a.Bundle, kindBundles: a.Bundles} {
-		if err := pf.hash(r.workspace, kind, path); err != nil {
+		if err := pf.hash(r.workspace, kind, r.absolute(path)); err != nil {
 			return err
 		}
 	}
@@ -177,41 +178,18 @@ func relative(workspace, path string) string {
 	return filepath.ToSlash(rel)
 }
 
-// mergeResult is what 'fledge release merge --json' tells.
-type mergeResult struct {
-	Plugins  []mergedPlugin `json:"plugins"`
-	Sums     mergedFile     `json:"sums"`
-	Warnings []string       `json:"warnings"`
-}
-
-type mergedPlugin struct {
-	Name     string       `json:"name"`
-	Version  string       `json:"version"`
-	Platform string       `json:"platform"`
-	URL      string       `json:"url"`
-	Files    []mergedFile `json:"files"`
-}
-
-type mergedFile struct {
-	Name   string `json:"name"`
-	Path   string `json:"path"`
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
-	Role   string `json:"role"`
-}
-
-// artifact is the path of the plugin's artifact.
-func (x mergedPlugin) artifact() string {
+// artifactOf is the path of a merged plugin's artifact.
+func artifactOf(x merge.Plugin) string {
 	for _, f := range x.Files {
-		if f.Role == "artifact" {
+		if f.Role == merge.Artifact {
 			return f.Path
 		}
 	}
 	return ""
 }
 
-// version is that which a tag gives the merged plugins; "" if it has none.
-func (m *mergeResult) version(tag string) string {
+// mergedVersion is that which a tag gives the merged plugins; "" if it has none.
+func mergedVersion(m *merge.Result, tag string) string {
 	var all []plan.Plugin
 	for _, x := range m.Plugins {
 		all = append(all, plan.Plugin{Name: x.Name})
@@ -226,21 +204,21 @@ func (m *mergeResult) version(tag string) string {
 }
 
 // kindOf turns a role of a merged file into a kind.
-func kindOf(f mergedFile) string {
+func kindOf(f merge.File) string {
 	switch f.Role {
-	case "build record":
+	case merge.Record:
 		return kindRecord
-	case "bundle":
+	case merge.Bundle:
 		if strings.HasSuffix(f.Name, ".jsonl") {
 			return kindBundles
 		}
 		return kindBundle
 	}
-	return f.Role
+	return string(f.Role)
 }
 
 // merged replaces the files by those of a merged folder.
-func (r *results) merged(m *mergeResult) error {
+func (r *results) merged(m *merge.Result) {
 	r.files = nil
 	for _, x := range m.Plugins {
 		pf := &pluginFiles{name: x.Name, version: x.Version, platform: x.Platform}
@@ -254,19 +232,28 @@ func (r *results) merged(m *mergeResult) error {
 			if kind == kindBundle || kind == kindBundles {
 				r.signed = min(r.signed+1, len(r.files))
 			}
-			at, err := filepath.Abs(f.Path)
-			if err != nil {
-				return err
-			}
-			pf.put(r.workspace, file{Name: f.Name, Size: f.Size, SHA256: f.SHA256, Kind: kind, URL: url, path: at})
+			pf.put(r.workspace, file{Name: f.Name, Size: f.Size, SHA256: f.SHA256, Kind: kind, URL: url, path: r.absolute(f.Path)})
 		}
 	}
-	at, err := filepath.Abs(m.Sums.Path)
-	if err != nil {
-		return err
-	}
+	at := r.absolute(m.Sums.Path)
 	r.sums = &file{Name: m.Sums.Name, Size: m.Sums.Size, SHA256: m.Sums.SHA256, Kind: kindChecksums, Path: relative(r.workspace, at), path: at}
-	return nil
+}
+
+// absolute is a path that a command has printed.
+func (r *results) absolute(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(r.start, path)
+}
+
+// paths are those of all files, relative to the folder where commands run.
+func (r *results) paths() []string {
+	var all []string
+	for _, f := range r.all() {
+		all = append(all, relative(r.start, f.path))
+	}
+	return all
 }
 
 // uploaded fills in where the files are downloaded.

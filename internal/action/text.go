@@ -40,7 +40,6 @@ var hints = []struct{ text, hint string }{
 	{"other bytes are there", "use a new tag, or set on-conflict: replace"},
 	{"is immutable", "use a new tag: this release cannot be changed, and its tag not be used again"},
 	{"no such file; name the configuration", "check the repository out before this step (actions/checkout), and name the file in \"config\""},
-	{"--check", "run 'fledge lock' and commit fledge.lock"},
 }
 
 // hint is what to do about a message, "" if it says so itself.

@@ -68,7 +68,7 @@ func (p *Program) verify(ctx context.Context, t target) error {
 			reasons = append(reasons, fmt.Errorf("%s: %s", x.Target, r.Message))
 		}
 	}
-	p.page.Repeat = []summary.Command{{Dir: p.dir, Argv: append([]string{"fledge"}, c.repeat...)}}
+	p.page.Repeat = []summary.Command{p.repeat(c)}
 	var step *stepError
 	if len(reasons) > 0 && errors.As(err, &step) {
 		step.err, step.stage = errors.Join(reasons...), "verifying"

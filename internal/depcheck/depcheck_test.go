@@ -58,7 +58,7 @@ var may = map[string][]string{
 	"internal/gha":      {"internal/spelling", "github.com/sethvargo/go-githubactions", "golang.org/x/sys/unix"},
 	"internal/artifact": {"internal/ext4read", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
 	"internal/compare":  {"internal/artifact", "internal/ext4read"},
-	"internal/action":   {"attest/oidc", "build", "build/config", "internal/cli", "internal/gha", "internal/outfile", "internal/plan", "internal/release", "internal/summary", "manifest"},
+	"internal/action":   {"attest/oidc", "build", "build/config", "internal/cli", "internal/gha", "internal/merge", "internal/outfile", "internal/plan", "internal/release", "internal/summary", "manifest"},
 	"cmd/fledge":        {"internal/action", "internal/cli", "internal/outfile", "golang.org/x/crypto/x509roots/fallback", "golang.org/x/term"},
 
 	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "build/fetch/", "manifest"},

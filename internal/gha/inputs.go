@@ -19,7 +19,7 @@ const maxQuoted = 100
 // for Err, and the user sees all mistakes at once.
 //
 // White space around a value does not count, except for Secret. An input that is
-// empty is one that was not given.
+// empty is one that was not given. Inputs are for one goroutine.
 type Inputs struct {
 	workflow *Workflow
 	asked    []string

@@ -22,7 +22,8 @@
 // nothing that is not there and leaves out nothing that is taken; the SBOM is about the
 // artifact; the record can be read; each file of bundles has one that names the artifact.
 // Names of files and names of plugins are unique over all plugins. Files that do not
-// belong to the plugin are named in a warning and not taken.
+// belong to the plugin are named in a warning and not taken; NAME.boot.json ([BootSuffix]) is
+// not named.
 //
 // # The merged folder
 //

@@ -350,11 +350,16 @@ func (r *reader) checkSums(ctx context.Context) error {
 	return nil
 }
 
+// BootSuffix is the end of the name of what 'fledge boot --json' printed of a plugin, when
+// a job keeps that beside it. It is not taken, which nobody needs to be told.
+const BootSuffix = ".boot.json"
+
 // nameOthers warns of what is not taken.
 func (r *reader) nameOthers() {
+	boot := build.Stem(r.p.file(Artifact).Name) + BootSuffix
 	var names []string
 	for _, e := range r.entries {
-		own := e.Name() == build.SumsName || slices.ContainsFunc(r.p.sources, func(s source) bool { return s.name == e.Name() })
+		own := e.Name() == build.SumsName || e.Name() == boot || slices.ContainsFunc(r.p.sources, func(s source) bool { return s.name == e.Name() })
 		if !own {
 			names = append(names, shown(e.Name()))
 		}

@@ -250,7 +250,7 @@ func TestChanged(t *testing.T) {
 	w := newWorld(t)
 	w.Commits = []string{b, "feature/x+y"}
 	w.Comparisons = map[string]ghrelease.Comparison{
-		a + "..." + b:              {Status: "ahead", Files: []ghrelease.ComparedFile{{Name: "web/é b.toml"}, {Name: "new/a", Previous: "old/a"}, {Name: "gone", Status: "removed"}, {Name: "old/a", Status: "added"}}},
+		a + "..." + b:              {Status: "ahead", Files: []ghrelease.ComparedFile{{Name: "web/é b.toml"}, {Name: "new/a", Previous: "old/a"}, {Name: "gone", Status: "removed"}, {Name: "gone", Status: "added"}}},
 		"v1...main":                {Status: "diverged", Files: many(299)},
 		"v2...main":                {Status: "ahead", Files: many(300)},
 		"v3...main":                {Status: "ahead", Files: many(301)},
