@@ -177,6 +177,21 @@ func TestReleaseOfWhatBuildJobsLeft(t *testing.T) {
 			t.Errorf("the release has %s", name)
 		}
 	}
+	if out := s.outputs(); out["signed"] != "true" {
+		t.Errorf("outputs %v", out)
+	}
+	if strings.Contains(s.log.String(), "boot.json") {
+		t.Errorf("the log complains about results of boot tests:\n%s", s.log.String())
+	}
+
+	// Again: what is published stays as it is, and the message says what to do.
+	before := assets(g.Releases())
+	s.run(1)
+	s.logged(`::error [^:]*::.*other bytes are there`)
+	if out := s.outputs(); out["signed"] != "true" || !slices.Equal(assets(g.Releases()), before) {
+		t.Errorf("outputs %v", out)
+	}
+	s.with("on-conflict", "replace").run(0)
 	if page := s.file("GITHUB_STEP_SUMMARY"); !strings.Contains(page, "1234") && !strings.Contains(page, "1.2") {
 		t.Errorf("the summary does not tell of the boot test:\n%s", page)
 	}

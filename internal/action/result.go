@@ -57,7 +57,6 @@ type results struct {
 	workspace, start string // absolute
 	files            []*pluginFiles
 	sums             *file // of everything
-	signed           int   // plugins
 	pages            []string
 	warnings         []string
 }
@@ -74,6 +73,13 @@ func (r *results) all() []file {
 		all = append(all, *r.sums)
 	}
 	return all
+}
+
+// signed tells whether there are bundles about every plugin.
+func (r *results) signed() bool {
+	return !slices.ContainsFunc(r.files, func(x *pluginFiles) bool {
+		return !slices.ContainsFunc(x.files, func(f file) bool { return f.Kind == kindBundle })
+	})
 }
 
 // add takes the files of a build.
@@ -115,7 +121,6 @@ func (r *results) sign(name string, a *attested) error {
 	if at < 0 {
 		return fmt.Errorf("a plugin %q was signed and not built", name)
 	}
-	r.signed++
 	r.pages = append(r.pages, a.Pages...)
 	pf := r.files[at]
 	pf.files = slices.DeleteFunc(pf.files, func(f file) bool { return f.Kind == kindBundle || f.Kind == kindBundles })
@@ -229,9 +234,6 @@ func (r *results) merged(m *merge.Result) {
 			if kind == kindArtifact {
 				url = x.URL
 			}
-			if kind == kindBundle || kind == kindBundles {
-				r.signed = min(r.signed+1, len(r.files))
-			}
 			pf.put(r.workspace, file{Name: f.Name, Size: f.Size, SHA256: f.SHA256, Kind: kind, URL: url, path: r.absolute(f.Path)})
 		}
 	}
@@ -283,7 +285,7 @@ func (p *Program) publishOutputs(r *results) {
 		panic(err) // strings and numbers
 	}
 	p.outputs["artifacts"] = string(text)
-	p.outputs["signed"] = strconv.FormatBool(r.signed == len(r.files))
+	p.outputs["signed"] = strconv.FormatBool(r.signed())
 	if len(r.pages) > 0 {
 		p.outputs["attestation-url"] = r.pages[0]
 	}
