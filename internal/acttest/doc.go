@@ -18,5 +18,5 @@
 // # What act does not tell
 //
 // It enforces no permissions, gives no OIDC token of its own, does not know concurrency
-// groups, and pulls no image by digest. Those are read, not run: internal/workflowtest.
+// groups, and pulls no image by digest. Permissions are read by internal/workflowtest.
 package acttest

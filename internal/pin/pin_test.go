@@ -97,6 +97,22 @@ func TestImageChangesOneLineOfEachActionFile(t *testing.T) {
 	}
 }
 
+// The files of testdata have what real ones might get; these are the real ones.
+func TestTheRepositorysOwnActionFilesCanBePinned(t *testing.T) {
+	dir, root := mainFiles(t)
+	for _, name := range []string{"action.yml", "verify/action.yml"} {
+		write(t, dir, name, read(t, "../..", name))
+	}
+	if err := pinImage(root, image); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"action.yml", "verify/action.yml"} {
+		if got := changed(t, read(t, "../..", name), read(t, dir, name)); len(got) != 1 || got[0] != "image: docker://"+image {
+			t.Errorf("%s: changed lines %q", name, got)
+		}
+	}
+}
+
 func TestUsesChangesEveryUseOfTheActionAndNothingElse(t *testing.T) {
 	dir, root := mainFiles(t)
 	before := read(t, dir, reusable)
