@@ -9,7 +9,8 @@
 //
 //   - The job's image is the machine's static busybox.
 //   - Where plumbing is asked about, the action's image is probe, which tells the test
-//     its inputs. action.yml, with the defaults in it, is the real one.
+//     its inputs. action.yml, with the defaults in it, is the real one. One test has the
+//     real image, which releases to a GitHub of the test's own.
 //   - actions/upload-artifact, download-artifact and cache are Node programs that have to
 //     be fetched; small composite actions of testdata do their work. act replaces
 //     actions/checkout by a copy of the working tree.
