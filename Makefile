@@ -6,7 +6,7 @@ FUZZTIME ?= 20s
 # Every test runs, also the ones whose result is known: CI sets COUNT=-count=1.
 COUNT ?=
 
-.PHONY: help build install tools e2e-sigstore-tools e2e-sigstore image demo test race lint fuzz golden docs trust bench clean
+.PHONY: help build install tools e2e-sigstore-tools e2e-sigstore e2e-act-tools e2e-act image demo test race lint fuzz golden docs trust bench clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -30,6 +30,12 @@ image: ## Build the action's image for all platforms into dist/image; prints its
 	rm -rf dist/image
 	mkdir -p dist
 	go run ./internal/actionimage/mkimage -o dist/image
+
+e2e-act-tools: ## Build act, which runs workflows, for tests, outside of the tree (minutes the first time).
+	./tools/act/build.sh
+
+e2e-act: e2e-act-tools ## Run the example workflows by act (root; Docker); "make test" does so too when act is built.
+	FLEDGE_TEST_REQUIRE=$${FLEDGE_TEST_REQUIRE:-act,docker,root} go test -count=1 -timeout 15m ./internal/acttest
 
 demo: ## Build an example plugin from an image made here, boot it in QEMU, show its answer.
 	./examples/nginx/demo.sh
