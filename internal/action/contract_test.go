@@ -111,20 +111,26 @@ func TestEveryOutputIsSetAndEverySetIsAnOutput(t *testing.T) {
 // TestTablesAreThoseOfTheActionFiles holds the tables in documents against the files.
 func TestTablesAreThoseOfTheActionFiles(t *testing.T) {
 	dir := root(t)
+	embed(t, filepath.Join(dir, "docs/action.md"), "inputs", "outputs", "verify-inputs", "verify-outputs")
+	embed(t, filepath.Join(dir, "README.md"), "inputs", "outputs")
+}
+
+// embed compares the tables in a document, by their markers, with the action files.
+func embed(t *testing.T, name string, markers ...string) {
+	t.Helper()
+	dir := root(t)
 	main, verify := actionFile(t, filepath.Join(dir, "action.yml")), actionFile(t, filepath.Join(dir, "verify/action.yml"))
-	name := filepath.Join(dir, "docs/action.md")
+	tables := map[string]string{
+		"inputs": main.InputTable(), "outputs": main.OutputTable(),
+		"verify-inputs": verify.InputTable(), "verify-outputs": verify.OutputTable(),
+	}
 	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	made := text
-	for _, x := range []struct{ marker, table string }{
-		{"inputs", main.InputTable()},
-		{"outputs", main.OutputTable()},
-		{"verify-inputs", verify.InputTable()},
-		{"verify-outputs", verify.OutputTable()},
-	} {
-		if made, err = actionfile.Embed(made, x.marker, x.table); err != nil {
+	for _, marker := range markers {
+		if made, err = actionfile.Embed(made, marker, tables[marker]); err != nil {
 			t.Fatal(err)
 		}
 	}

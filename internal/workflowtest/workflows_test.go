@@ -289,25 +289,27 @@ func TestWorkflowsUseOutputsThatAreThere(t *testing.T) {
 // has its text.
 var shown = regexp.MustCompile("(?s)<!-- example: ([a-z-]+\\.yml) -->\n```yaml\n(.*?)```")
 
-func TestREADMEShowsTheExamples(t *testing.T) {
-	readme := read(t, filepath.Join(top, "README.md"))
-	matches := shown.FindAllStringSubmatch(readme, -1)
-	if len(matches) != strings.Count(readme, "<!-- example: ") {
-		t.Errorf("%d examples are announced, %d blocks found", strings.Count(readme, "<!-- example: "), len(matches))
-	}
-	for _, m := range matches {
-		if want := read(t, filepath.Join(top, "examples/workflows", m[1])); m[2] != want {
-			t.Errorf("README.md shows another text than examples/workflows/%s:\n%s\nUPDATE_GOLDEN=1 go test ./internal/workflowtest writes it", m[1], m[2])
+func TestDocumentsShowTheExamples(t *testing.T) {
+	for name, least := range map[string]int{"README.md": 2, "docs/migration.md": 1} {
+		path := filepath.Join(top, name)
+		text := read(t, path)
+		matches := shown.FindAllStringSubmatch(text, -1)
+		if announced := strings.Count(text, "<!-- example: "); len(matches) != announced || announced < least {
+			t.Errorf("%s: %d examples are announced, %d blocks found, want %d at least", name, announced, len(matches), least)
 		}
-	}
-	if os.Getenv("UPDATE_GOLDEN") == "" {
-		return
-	}
-	text := shown.ReplaceAllStringFunc(readme, func(block string) string {
-		name := shown.FindStringSubmatch(block)[1]
-		return "<!-- example: " + name + " -->\n```yaml\n" + read(t, filepath.Join(top, "examples/workflows", name)) + "```"
-	})
-	if err := os.WriteFile(filepath.Join(top, "README.md"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+		made := shown.ReplaceAllStringFunc(text, func(block string) string {
+			example := shown.FindStringSubmatch(block)[1]
+			return "<!-- example: " + example + " -->\n```yaml\n" + read(t, filepath.Join(top, "examples/workflows", example)) + "```"
+		})
+		if made == text {
+			continue
+		}
+		if os.Getenv("UPDATE_GOLDEN") == "" {
+			t.Errorf("%s shows other texts than examples/workflows; UPDATE_GOLDEN=1 go test ./internal/workflowtest writes them", name)
+			continue
+		}
+		if err := os.WriteFile(path, []byte(made), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
