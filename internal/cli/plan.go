@@ -111,7 +111,7 @@ func (p *Program) changedPlugins(ctx context.Context, f planFlags, base, head st
 		report.notice("building everything: %v", err)
 		return plugins, nil
 	}
-	comparer, err := p.comparer(cmp.Or(f.repo, p.Getenv("GITHUB_REPOSITORY")))
+	comparer, err := p.comparer(cmp.Or(f.repo, p.Getenv("GITHUB_REPOSITORY")), report)
 	if err != nil {
 		return nil, usageError{err}
 	}

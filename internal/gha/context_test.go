@@ -83,6 +83,7 @@ func TestEvents(t *testing.T) {
 		`{}`: {},
 		`{"before": "` + shaA + `", "after": "` + shaB + `", "repository": {"default_branch": "trunk"}}`: {Before: shaA, After: shaB, DefaultBranch: "trunk"},
 		`{"before": "` + zeros + `", "after": "` + shaB + `"}`:                                           {After: shaB},
+		`{"before": "` + shaA + `", "after": "` + shaB + `", "forced": true}`:                            {After: shaB},
 		pull(`{"full_name": "owner/repo"}`):                                                              request,
 		pull(`{"full_name": "else/repo"}`):                                                               fork,
 		pull(`null`):                                                                                     fork,

@@ -19,7 +19,7 @@ type Event struct {
 	Number        int64  // of a pull request, else 0
 	Base, Head    string // of a pull request: the commits that it goes to and comes from
 	Fork          bool   // a pull request from another repository, or from one that is gone
-	Before, After string // of a push: the commits; Before is "" when the branch is new
+	Before, After string // of a push: the commits; Before is "" when the branch is new, or was forced to another history
 	DefaultBranch string
 	Private       bool // the repository is
 }
@@ -28,6 +28,7 @@ type Event struct {
 // https://docs.github.com/webhooks/webhook-events-and-payloads
 type payload struct {
 	Before      string       `json:"before"`
+	Forced      bool         `json:"forced"`
 	After       string       `json:"after"`
 	PullRequest *pullRequest `json:"pull_request"`
 	Repository  struct {
@@ -68,6 +69,9 @@ func (w *Workflow) Event() (Event, error) {
 	var bad error
 	event.Before, bad = commit("before", p.Before, bad)
 	event.After, bad = commit("after", p.After, bad)
+	if p.Forced {
+		event.Before = "" // After does not follow on it: what it took back is in no comparison
+	}
 	if pr := p.PullRequest; pr != nil {
 		event.Number = pr.Number
 		event.Base, bad = commit("pull_request.base.sha", pr.Base.SHA, bad)
