@@ -103,6 +103,7 @@ func TestScript(t *testing.T) {
 			"repository":   scriptRepository,
 			"releases":     scriptReleases,
 			"refuse":       scriptRefuse,
+			"changes":      scriptChanges,
 			"attestations": scriptAttestations,
 			"newc":         scriptNewc,
 			"patch":        scriptPatch,
@@ -246,6 +247,16 @@ func repositoryOf(ts *testscript.TestScript) *ghrelease.Server {
 		ts.Fatalf("there is no GitHub")
 	}
 	return s.(*ghrelease.Server)
+}
+
+// scriptChanges has the repository tell, from now on, that files changed between two
+// commits: changes BASE...HEAD FILE...
+func scriptChanges(ts *testscript.TestScript, _ bool, args []string) {
+	var files []ghrelease.ComparedFile
+	for _, name := range args[1:] {
+		files = append(files, ghrelease.ComparedFile{Name: name})
+	}
+	repositoryOf(ts).SetComparison(args[0], ghrelease.Comparison{Status: "ahead", Files: files})
 }
 
 func scriptRefuse(ts *testscript.TestScript, _ bool, args []string) {

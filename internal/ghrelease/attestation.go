@@ -108,6 +108,16 @@ func (s *Server) listAttestations(c call, digest string) reply {
 	return answer(http.StatusOK, map[string]any{"attestations": all})
 }
 
+// SetComparison adds to Comparisons while the server runs.
+func (s *Server) SetComparison(basehead string, diff Comparison) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Comparisons == nil {
+		s.Comparisons = map[string]Comparison{}
+	}
+	s.Comparisons[basehead] = diff
+}
+
 // Comparison is how a commit differs from another one.
 type Comparison struct {
 	Status string // "ahead", "behind", "diverged" or "identical"
