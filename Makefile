@@ -6,7 +6,7 @@ FUZZTIME ?= 20s
 # Every test runs, also the ones whose result is known: CI sets COUNT=-count=1.
 COUNT ?=
 
-.PHONY: help build install tools e2e-sigstore-tools e2e-sigstore demo test race lint fuzz golden docs trust bench clean
+.PHONY: help build install tools e2e-sigstore-tools e2e-sigstore e2e-act-tools e2e-act image demo test race lint fuzz golden docs trust bench clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -26,6 +26,17 @@ e2e-sigstore-tools: ## Build Sigstore's programs and two cosigns for tests, outs
 e2e-sigstore: e2e-sigstore-tools ## Sign and verify on a Sigstore on loopback; "make test" does so too when its programs are built.
 	FLEDGE_TEST_REQUIRE=$${FLEDGE_TEST_REQUIRE:-sigstore,cosign} go test -count=1 -timeout 15m ./internal/sigstoretest/...
 
+image: ## Build the action's image for all platforms into dist/image; prints its digest.
+	rm -rf dist/image
+	mkdir -p dist
+	go run ./internal/actionimage/mkimage -o dist/image
+
+e2e-act-tools: ## Build act, which runs workflows, for tests, outside of the tree (minutes the first time).
+	./tools/act/build.sh
+
+e2e-act: e2e-act-tools ## Run the example workflows by act (root; Docker); "make test" does so too when act is built.
+	FLEDGE_TEST_REQUIRE=$${FLEDGE_TEST_REQUIRE:-act,docker,root} go test -count=1 -timeout 15m ./internal/acttest
+
 demo: ## Build an example plugin from an image made here, boot it in QEMU, show its answer.
 	./examples/nginx/demo.sh
 
@@ -44,7 +55,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 20s).
 
 golden: ## Rewrite golden files and generated documents; review the diff.
 	go test -count=1 ./build/config ./manifest ./attest/statement -update
-	UPDATE_SCRIPTS=1 UPDATE_GOLDEN=1 go test -count=1 ./internal/cli ./internal/relnotes ./cmd/fledge ./build/ext4 ./build/squashfs
+	UPDATE_SCRIPTS=1 UPDATE_GOLDEN=1 go test -count=1 ./internal/cli ./internal/relnotes ./internal/action ./internal/workflowtest ./cmd/fledge ./build/ext4 ./build/squashfs
 
 docs: golden ## The same as golden.
 

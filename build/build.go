@@ -93,6 +93,9 @@ func (b *builder) check() error {
 	if err := checkOutput(b.Output); err != nil {
 		return err
 	}
+	if err := config.CheckVersion(b.Version); b.Version != "" && err != nil {
+		return &config.Error{Key: "plugin-version", Message: "plugin-version " + err.Error()}
+	}
 	if err := b.checkLock(); err != nil {
 		return err
 	}
@@ -124,8 +127,6 @@ func checkOutput(path string) error {
 	switch {
 	case path == "":
 		return nil
-	case os.IsPathSeparator(path[len(path)-1]):
-		return &config.Error{Key: "output", Message: fmt.Sprintf("output %q is a folder; name a file in it", path)}
 	case filepath.Base(path) == ManifestName:
 		return &config.Error{Key: "output", Message: fmt.Sprintf("output %q: that is the manifest's name; choose another", path)}
 	}

@@ -3,6 +3,8 @@ package build
 import (
 	"cmp"
 	"crypto/sha256"
+	"net/url"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -20,11 +22,17 @@ func (b *builder) prepare() error {
 		return err
 	}
 	b.path = b.Output
-	if b.path == "" {
-		b.path = d.Manifest.Name + b.extension()
+	if isFolder(b.path) {
+		b.path = filepath.Join(b.path, d.Manifest.Name+b.extension())
 	}
 	if !filepath.IsAbs(b.path) {
 		b.path = filepath.Join(b.WorkDir, b.path)
+	}
+	if strings.HasSuffix(b.URL, "/") {
+		b.URL += inURL(b.URL, filepath.Base(b.path))
+		if d, err = b.draft(nil); err != nil {
+			return err
+		}
 	}
 	b.describe(d, "sha256:"+strings.Repeat("0", 2*sha256.Size))
 	if len(d.Manifest.Workload.Entrypoint) > 0 {
@@ -33,6 +41,19 @@ func (b *builder) prepare() error {
 	}
 	_, err = d.Check()
 	return err
+}
+
+// isFolder tells whether an output names only the folder of the artifact.
+func isFolder(output string) bool {
+	return output == "" || os.IsPathSeparator(output[len(output)-1])
+}
+
+// inURL is a file's name as it stands in a URL, or in a path if base is one.
+func inURL(base, name string) string {
+	if filepath.IsAbs(base) {
+		return name
+	}
+	return url.PathEscape(name)
 }
 
 // draft makes the manifest without its artifact. t is where programs are looked
@@ -49,8 +70,8 @@ func (b *builder) draft(t *tree.Tree) (*config.Draft, error) {
 			User: im.Config.User, ExposedPorts: im.Config.ExposedPorts,
 		}
 	}
+	in.Flags = &manifest.Manifest{Version: b.Version}
 	if b.URL != "" {
-		in.Flags = &manifest.Manifest{}
 		b.locate(in.Flags, b.URL, "")
 	}
 	if t != nil {
@@ -78,10 +99,10 @@ func (b *builder) describe(d *config.Draft, digest string) {
 }
 
 // locate says in a manifest where the artifact is.
-func (b *builder) locate(m *manifest.Manifest, url, digest string) {
+func (b *builder) locate(m *manifest.Manifest, where, digest string) {
 	if b.Config.Strategy == config.Initramfs {
-		m.Initramfs = &manifest.Initramfs{URL: url, Checksum: digest}
+		m.Initramfs = &manifest.Initramfs{URL: where, Checksum: digest}
 		return
 	}
-	m.Rootfs = &manifest.Rootfs{URL: url, Checksum: digest, Format: "raw"}
+	m.Rootfs = &manifest.Rootfs{URL: where, Checksum: digest, Format: "raw"}
 }

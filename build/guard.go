@@ -1,10 +1,13 @@
 package build
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/volant/fledge-action/build/initramfs"
 	"github.com/volant/fledge-action/manifest"
@@ -16,10 +19,34 @@ func (b *builder) guard() error {
 	if err := guardArtifact(b.path); err != nil {
 		return err
 	}
+	if err := b.guardMerged(); err != nil {
+		return err
+	}
 	if err := b.checkSBOM(); err != nil {
 		return err
 	}
 	return b.guardManifest(b.manifestPath())
+}
+
+// guardMerged lets no build write over a plugin of a folder of several, whose SHA256SUMS
+// would no longer be true for any of them.
+func (b *builder) guardMerged() error {
+	path := filepath.Join(filepath.Dir(b.path), SumsName)
+	f, err := openOutput(path)
+	if f == nil {
+		return err
+	}
+	defer f.Close()
+	const most = 1 << 20 // bytes
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
+		return err
+	}
+	lists := func(name string) bool { return bytes.Contains(data, []byte("  "+name+"\n")) }
+	if bytes.Contains(data, []byte("."+ManifestName+"\n")) && (b.Request.SBOM != "" || lists(filepath.Base(b.path))) {
+		return fmt.Errorf("output %q: %s there is of several plugins; build into another folder, and run 'fledge release merge' again", b.path, SumsName)
+	}
+	return nil
 }
 
 // guardArtifact lets only an empty file and an earlier artifact be replaced.

@@ -33,14 +33,18 @@ type Request struct {
 	Config   *config.Config
 	Template *config.Template // manifest.toml or a JSON template; nil for none
 
-	// Output is the artifact's path; "" is NAME.img or NAME.cpio.gz in WorkDir. manifest.json is
-	// written beside it.
+	// Output is the artifact's path. One that ends in a slash is a folder, "" is WorkDir: the
+	// artifact is NAME.img or NAME.cpio.gz in it. manifest.json is written beside it.
 	Output  string
 	WorkDir string // absolute; relative outputs and the manifest's url start here
 	// URL is what the manifest says about where the artifact is; "" leaves it to
-	// fledge.toml, and then to the artifact's absolute path.
-	URL   string
-	Epoch time.Time // SOURCE_DATE_EPOCH; zero takes it from the image
+	// fledge.toml, and then to the artifact's absolute path. To one that ends in a slash
+	// the artifact's file name is added.
+	URL string
+	// Version of the plugin, for the manifest and the SBOM; "" leaves it to fledge.toml,
+	// and then to the image's tag. The artifact does not hold it.
+	Version string
+	Epoch   time.Time // SOURCE_DATE_EPOCH; zero takes it from the image
 
 	Cache      *cache.Cache
 	Transport  http.RoundTripper // nil is http.DefaultTransport

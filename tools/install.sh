@@ -20,6 +20,10 @@ packages=(
   mount util-linux shellcheck
 )
 
+# Other sources' Docker brings its own containerd and runc along, and conflicts with
+# docker.io. Tests start a daemon of their own; the service need not run.
+command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || packages+=(docker.io)
+
 # Other sources' nodejs brings npm along, and conflicts with the package npm.
 command -v npm >/dev/null || packages+=(nodejs npm)
 

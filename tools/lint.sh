@@ -23,6 +23,7 @@ go_files() { git ls-files --cached --others --exclude-standard '*.go'; }
 format() { go_files | xargs go tool -modfile=tools/go.mod gofumpt -l; }
 plain_format() { go_files | xargs gofmt -l; }
 scripts() { git ls-files --cached --others --exclude-standard '*.sh' .ci/run | xargs shellcheck; }
+workflows() { tool actionlint -no-color .github/workflows/*.yml examples/workflows/*.yml; }
 left_open() { ! git grep -nE '\b(TODO|FIXME|XXX)\b' -- '*.go' '*.sh' ':!tools/lint.sh'; }
 large() { git ls-files -z | xargs -0 -r du -k | awk '$1 > 1024 { print; bad = 1 } END { exit bad }'; }
 
@@ -33,6 +34,7 @@ check "staticcheck" tool staticcheck ./...
 check "go.mod (go mod tidy)" go mod tidy -diff
 check "go mod verify" go mod verify
 check "shellcheck" scripts
+check "actionlint" workflows
 check "left open" left_open
 check "files over 1 MiB" large
 [ "$failed" -eq 0 ] && echo "lint: ok"

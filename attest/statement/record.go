@@ -65,6 +65,7 @@ type Dependency struct {
 const (
 	OptionArtifactURL     = "artifact-url"
 	OptionAllowUnbootable = "allow-unbootable" // "true"
+	OptionPluginVersion   = "plugin-version"
 )
 
 // The types below are the record's JSON. Their shape is that of SLSA provenance.

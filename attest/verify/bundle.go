@@ -124,6 +124,16 @@ func (o *opened) subject(digest string) *statement.Subject {
 	return nil
 }
 
+// Subjects are the files that a bundle is about, none if it cannot be read. Nothing of it
+// is verified: it tells which bundles to look at.
+func Subjects(b Bundle) []statement.Subject {
+	o, err := open(b)
+	if err != nil {
+		return nil
+	}
+	return o.statement.Subject
+}
+
 // Claimed tells who a bundle says has signed it, "" if it cannot be read. Nothing of
 // it is verified: it is good for a hint to the user and for nothing else.
 func Claimed(b Bundle) string {

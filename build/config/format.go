@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path"
 	"regexp"
 	"strings"
@@ -36,6 +37,14 @@ var formats = map[string]format{
 	"sha256":       newFormat(`^(sha256:)?[0-9A-Fa-f]{64}$`, "the 64 hex digits of a sha256, with or without \"sha256:\" before them"),
 	"tag":          newFormat(`^[^\s:?*~^\\]+$`, "the tag of a release"),
 	"version":      newFormat(`^[^\s/]+$`, "a version without spaces and slashes"),
+}
+
+// CheckVersion tells whether a plugin's version is one that fledge.toml may have.
+func CheckVersion(version string) error {
+	if f := formats["version"]; !f.matches(version) {
+		return fmt.Errorf("%q: want %s", version, f.want)
+	}
+	return nil
 }
 
 // Bounds of a mapping's paths, those of Linux.

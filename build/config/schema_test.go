@@ -240,21 +240,6 @@ func TestManifestWordsAreThoseOfTheManifest(t *testing.T) {
 	}
 }
 
-func TestDistance(t *testing.T) {
-	tests := []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"image", "imgae", 1}, {"image", "images", 1}, {"type", "tpye", 1}, {"abc", "cab", 2}, {"kitten", "sitting", 3}, {strings.Repeat("x", 65), "x", 64}}
-	for _, tt := range tests {
-		if got := distance(tt.a, tt.b); got != tt.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
-		}
-		if got := distance(tt.b, tt.a); got != tt.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", tt.b, tt.a, got, tt.want)
-		}
-	}
-}
-
 func TestNearestFindsSlipsAndPartsAndNothingElse(t *testing.T) {
 	names := []string{"type", "size_buffer_mb", "journal_mb", "preallocate"}
 	for s, want := range map[string]string{

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/volant/fledge-action/internal/spelling"
 	"github.com/volant/fledge-action/manifest"
 )
 
@@ -126,7 +127,7 @@ func (d *decoder) nearElsewhere(name string) []string {
 	var near []string
 	for _, k := range d.known {
 		_, last := cutLast(k)
-		if len(name) > 3 && !strings.Contains(k, anyName) && distance(name, last) == 1 {
+		if len(name) > 3 && !strings.Contains(k, anyName) && spelling.Distance(name, last) == 1 {
 			near = append(near, k)
 		}
 	}
@@ -179,7 +180,7 @@ func nearest(s string, names []string) string {
 // partDistance is the distance of s to name or to a run of its words at either
 // end. An exact part counts as one slip, so that a whole name wins.
 func partDistance(s, name string) int {
-	d := distance(s, name)
+	d := spelling.Distance(s, name)
 	if len(s) > 2 && len(name) > 2 && (strings.HasPrefix(name, s) || strings.HasPrefix(s, name)) {
 		d = min(d, 1) // "vers" for "version", "environment" for "env"
 	}
@@ -187,39 +188,8 @@ func partDistance(s, name string) int {
 	for i := 1; i < len(words); i++ {
 		head, tail := strings.Join(words[:i], "_"), strings.Join(words[i:], "_")
 		if len(s) > 2 {
-			d = min(d, max(1, distance(s, head)), max(1, distance(s, tail)))
+			d = min(d, max(1, spelling.Distance(s, head)), max(1, spelling.Distance(s, tail)))
 		}
 	}
 	return d
-}
-
-// distance is the number of letters to insert, remove, replace or swap with the
-// next one to get from a to b (optimal string alignment).
-func distance(a, b string) int {
-	const far = 64
-	if len(a) > far || len(b) > far {
-		return far
-	}
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			d := min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, rows[i-2][j-2]+1)
-			}
-			rows[i][j] = d
-		}
-	}
-	return rows[len(a)][len(b)]
 }

@@ -3,6 +3,8 @@ package image
 import (
 	"cmp"
 	"slices"
+
+	"github.com/volant/fledge-action/internal/spelling"
 )
 
 // nearest returns at most five of the words, those closest to want first.
@@ -14,8 +16,8 @@ func nearest(want string, words []string) []string {
 	}
 	all := make([]scored, 0, len(words))
 	for _, w := range words {
-		if len(w) <= 256 {
-			all = append(all, scored{w, distance(want, w)})
+		if len(w) <= spelling.MaxWord {
+			all = append(all, scored{w, spelling.Distance(want, w)})
 		}
 	}
 	slices.SortFunc(all, func(a, b scored) int {
@@ -26,25 +28,4 @@ func nearest(want string, words []string) []string {
 		near = append(near, s.word)
 	}
 	return near
-}
-
-// distance is Levenshtein's, in bytes: the edits that make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			edit := diagonal
-			if a[i] != b[j] {
-				edit++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(edit, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -10,8 +10,11 @@ import (
 	"syscall"
 	"time"
 
+	// Mozilla's roots, where the machine has none: the action's image has no file.
+	_ "golang.org/x/crypto/x509roots/fallback"
 	"golang.org/x/term"
 
+	"github.com/volant/fledge-action/internal/action"
 	"github.com/volant/fledge-action/internal/cli"
 	"github.com/volant/fledge-action/internal/outfile"
 )
@@ -20,23 +23,39 @@ func main() {
 	os.Exit(run())
 }
 
+// program is the command line, or the action, which is a program of its own.
+type program interface {
+	Run(ctx context.Context, args []string) int
+	Interruption() (text string, grace time.Duration)
+}
+
 func run() int {
 	dir, err := os.Getwd()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fledge:", err)
 		return cli.ExitFailed
 	}
-	p := &cli.Program{
-		Version: version(), Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, WorkDir: dir,
-		Argv0: os.Args[0], Environ: os.Environ(), StderrWidth: terminalWidth(),
+	executable, err := os.Executable()
+	if err != nil {
+		executable = "" // only a second build and the build record need it, and say so
 	}
-	if p.Executable, err = os.Executable(); err != nil {
-		p.Executable = "" // only a second build and the build record need it, and say so
+	var p program = &cli.Program{
+		Version: version(), Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, WorkDir: dir,
+		Executable: executable, Argv0: os.Args[0], Environ: os.Environ(), StderrWidth: terminalWidth(),
+	}
+	args := os.Args[1:]
+	if len(args) > 0 && args[0] == "action" {
+		a := &action.Program{
+			Version: version(), Stdout: os.Stdout, Getenv: os.Getenv, Setenv: os.Setenv,
+			Executable: executable, Argv0: os.Args[0], Environ: os.Environ(),
+		}
+		defer a.Close() // also when it did not return
+		p, args = a, args[1:]
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	code := make(chan int, 1)
-	go func() { code <- p.Run(ctx, os.Args[1:]) }()
+	go func() { code <- p.Run(ctx, args) }()
 	select {
 	case c := <-code:
 		return c
@@ -85,8 +104,14 @@ func terminalWidth() int {
 	return 80
 }
 
-// version is the module's version, or the commit it was built from.
+// released is the version of a release, which its image's linker is told.
+var released string
+
+// version is a release's or the module's version, or the commit it was built from.
 func version() string {
+	if released != "" {
+		return released
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -59,6 +59,8 @@ func TestMain(m *testing.M) {
 //	repository TAG...          a GitHub with a repository acme/web that has the tags, and the variables of a
 //	                       job that may write to it
 //	releases FILE          writes its releases to a file
+//	attestations FILE      writes the digests of its attestations, a line each
+//	refuse STATUS          has it refuse attestations, 0 has it keep them
 //	code N PROGRAM...      runs a program that has to exit with N
 //	newc FILE KIND         a newc archive: sample, other, hostile or broken; compressed as FILE's name says
 //	patch FILE AT HEX      writes bytes at an offset of a file
@@ -93,29 +95,32 @@ func TestScript(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"image":      scriptImage,
-			"registry":   scriptRegistry,
-			"github":     scriptGitHub,
-			"plugin":     func(ts *testscript.TestScript, _ bool, args []string) { makePlugin(scriptT(ts), ts.MkAbs(args[0])) },
-			"code":       scriptCode,
-			"repository": scriptRepository,
-			"releases":   scriptReleases,
-			"newc":       scriptNewc,
-			"patch":      scriptPatch,
-			"elf":        scriptELF,
-			"busybox":    scriptBusybox,
-			"loader":     scriptLoader,
-			"signkey":    scriptKey,
-			"sigstore":   scriptSigstore,
-			"attest":     scriptAttest,
-			"record":     scriptRecord,
-			"manifest":   scriptManifest,
-			"sums":       scriptSums,
-			"flip":       scriptFlip,
-			"web":        scriptWeb,
-			"publish":    scriptRelease,
-			"same":       func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
-			"differ":     func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
+			"image":        scriptImage,
+			"registry":     scriptRegistry,
+			"github":       scriptGitHub,
+			"plugin":       func(ts *testscript.TestScript, _ bool, args []string) { makePlugin(scriptT(ts), ts.MkAbs(args[0])) },
+			"code":         scriptCode,
+			"repository":   scriptRepository,
+			"releases":     scriptReleases,
+			"refuse":       scriptRefuse,
+			"changes":      scriptChanges,
+			"attestations": scriptAttestations,
+			"newc":         scriptNewc,
+			"patch":        scriptPatch,
+			"elf":          scriptELF,
+			"busybox":      scriptBusybox,
+			"loader":       scriptLoader,
+			"signkey":      scriptKey,
+			"sigstore":     scriptSigstore,
+			"attest":       scriptAttest,
+			"record":       scriptRecord,
+			"manifest":     scriptManifest,
+			"sums":         scriptSums,
+			"flip":         scriptFlip,
+			"web":          scriptWeb,
+			"publish":      scriptRelease,
+			"same":         func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, true) },
+			"differ":       func(ts *testscript.TestScript, _ bool, args []string) { scriptCompare(ts, args, false) },
 		},
 	})
 }
@@ -206,6 +211,7 @@ func scriptGitHub(ts *testscript.TestScript, _ bool, tags []string) {
 func scriptRepository(ts *testscript.TestScript, _ bool, args []string) {
 	t := scriptT(ts)
 	s := ghrelease.New("acme/web", args...)
+	s.Merged = []string{"* a change"}
 	s.Token, s.Contract = "job-token", ghrelease.TheContract(t)
 	s.Start(t)
 	ts.Setenv("GITHUB_API_URL", s.API)
@@ -224,16 +230,45 @@ func scriptRepository(ts *testscript.TestScript, _ bool, args []string) {
 var repositories sync.Map
 
 func scriptReleases(ts *testscript.TestScript, _ bool, args []string) {
-	s, ok := repositories.Load(ts)
-	if !ok {
-		ts.Fatalf("there is no GitHub")
-	}
 	var b strings.Builder
-	for _, r := range s.(*ghrelease.Server).Releases() {
+	for _, r := range repositoryOf(ts).Releases() {
 		fmt.Fprintf(&b, "%s %q draft=%v prerelease=%v latest=%s\n%s", r.Tag, r.Name, r.Draft, r.Prerelease, r.Latest, r.Body)
 		for _, a := range r.Assets {
 			fmt.Fprintf(&b, "%s %d %s\n", a.Name, len(a.Content), a.State)
 		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
+
+// repositoryOf is the server of a script.
+func repositoryOf(ts *testscript.TestScript) *ghrelease.Server {
+	s, ok := repositories.Load(ts)
+	if !ok {
+		ts.Fatalf("there is no GitHub")
+	}
+	return s.(*ghrelease.Server)
+}
+
+// scriptChanges has the repository tell, from now on, that files changed between two
+// commits: changes BASE...HEAD FILE...
+func scriptChanges(ts *testscript.TestScript, _ bool, args []string) {
+	var files []ghrelease.ComparedFile
+	for _, name := range args[1:] {
+		files = append(files, ghrelease.ComparedFile{Name: name})
+	}
+	repositoryOf(ts).SetComparison(args[0], ghrelease.Comparison{Status: "ahead", Files: files})
+}
+
+func scriptRefuse(ts *testscript.TestScript, _ bool, args []string) {
+	status, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	repositoryOf(ts).SetRefusal(status)
+}
+
+func scriptAttestations(ts *testscript.TestScript, _ bool, args []string) {
+	var b strings.Builder
+	for _, a := range repositoryOf(ts).Attestations() {
+		fmt.Fprintf(&b, "%s\n", strings.Join(a.Digests, " "))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
 }

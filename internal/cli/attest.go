@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,22 +25,26 @@ type attestFlags struct {
 func (p *Program) attestCommand() *cobra.Command {
 	var f attestFlags
 	cmd := &cobra.Command{
-		Use:   "attest ARTIFACT",
+		Use:   "attest ARTIFACT...",
 		Short: "Sign what a build has made",
-		Long: `Sign what a build has made: the artifact, the manifest.json beside it and, if they are there, its SBOM (NAME.spdx.json or
+		Long: `Sign what builds have made: each artifact, the manifest.json (or NAME.manifest.json) beside it and, if they are there, its SBOM (NAME.spdx.json or
 NAME.cdx.json) and its build record (NAME.build.json), which 'fledge build --sbom spdx' writes.
 
 Nothing of them is changed. Written beside them are SHA256SUMS, NAME.sigstore.json (the provenance) and NAME.intoto.jsonl (everything that
 is signed); their paths are printed on standard output. 'fledge build' does the same after a build; this command is for another job,
-or another day.
+or another day. In a folder that 'fledge release merge' has made, SHA256SUMS lists all plugins: it stays as it is and is signed with each.
+
+With --sign none and --github-attestations nothing is signed: GitHub is given what is signed already, and the pages of what it keeps
+are printed.
 
 Environment:
 ` + signEnvironment,
 		Example: `  fledge build --sbom spdx --attest off      # in a job without permissions
   fledge attest --attest required web.img    # in a job with "id-token: write"
-  fledge attest --key cosign.key web.img     # with a key, anywhere`,
-		Args: oneArtifact,
-		RunE: func(cmd *cobra.Command, args []string) error { return p.attest(cmd, args[0], f) },
+  fledge attest --key cosign.key web.img     # with a key, anywhere
+  fledge attest --sign none --github-attestations required web.img  # only have GitHub keep what is signed`,
+		Args: someArtifacts,
+		RunE: func(cmd *cobra.Command, args []string) error { return p.attest(cmd, args, f) },
 	}
 	flags := cmd.Flags()
 	addSignFlags(cmd, &f.signFlags)
@@ -48,43 +55,129 @@ Environment:
 	return cmd
 }
 
-func oneArtifact(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usageError{fmt.Errorf("want one artifact, got %d arguments (see '%s --help')", len(args), cmd.CommandPath())}
+func someArtifacts(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usageError{fmt.Errorf("want artifacts, got no argument (see '%s --help')", cmd.CommandPath())}
 	}
 	return nil
 }
 
-func (p *Program) attest(cmd *cobra.Command, artifact string, f attestFlags) error {
+func (p *Program) attest(cmd *cobra.Command, artifacts []string, f attestFlags) error {
 	if f.verbose && f.quiet {
 		return usageError{errors.New("--verbose and --quiet exclude each other")}
 	}
-	set, err := proof.Find(artifact)
-	if errors.Is(err, fs.ErrNotExist) {
-		return usageError{fmt.Errorf("%w; a plugin is its artifact and manifest.json in one folder", err)}
-	}
-	if err != nil {
-		return err
+	var sets []proof.Set
+	for _, artifact := range artifacts {
+		set, err := proof.Find(artifact)
+		if errors.Is(err, fs.ErrNotExist) {
+			return usageError{fmt.Errorf("%w; a plugin is its artifact and manifest.json in one folder", err)}
+		}
+		if err != nil {
+			return err
+		}
+		sets = append(sets, set)
 	}
 	report := p.reporter(f.verbose, f.quiet)
 	plan, err := p.plan(cmd.Context(), f.signFlags, f.cacheDir, report.warn)
 	if err != nil {
 		return err
 	}
+	keep, err := p.keeper(f.signFlags, plan, f.sign == string(proof.None), report)
+	if err != nil {
+		return err
+	}
+	if keep != nil && plan.Mode == proof.None {
+		return p.keepOnly(cmd.Context(), keep, sets, f)
+	}
 	if plan.Mode == proof.None {
 		return usageError{errors.New("nothing to sign with: " + reasonUnsigned(plan))}
 	}
 	report.stageBegins("signing as %s", plan.Signer)
-	signed, err := plan.Sign(cmd.Context(), set, "")
-	report.end(err == nil)
+	signed, err := plan.SignAll(cmd.Context(), sets)
 	if err != nil {
+		report.end(false)
+	}
+	switch {
+	case err != nil && len(signed) == 0:
 		return fmt.Errorf("%w; nothing was written: run this again later", err)
+	case err != nil:
+		return fmt.Errorf("%w; %d of %d artifacts are signed: run this again later", err, len(signed), len(sets))
 	}
+	pages := make([][]string, len(sets))
+	for i, set := range sets {
+		if pages[i], err = keep.all(cmd.Context(), set.Artifact, signed[i]); err != nil {
+			report.end(false)
+			return err
+		}
+	}
+	report.end(true)
 	if f.json {
-		return printed(p.encode(signedOutput(signed)))
+		return printed(p.encode(attestOutput(sets, signed, pages)))
 	}
-	_, err = fmt.Fprintf(p.Stdout, "%s\n%s\n%s\n", signed.Sums, signed.Bundle, signed.Bundles)
+	var paths []string
+	for _, s := range signed {
+		for _, path := range []string{s.Sums, s.Bundle, s.Bundles} {
+			if !slices.Contains(paths, path) { // one SHA256SUMS may be of several
+				paths = append(paths, path)
+			}
+		}
+	}
+	_, err = fmt.Fprintln(p.Stdout, strings.Join(paths, "\n"))
 	return printed(err)
+}
+
+// keepOnly has GitHub keep what is signed already, and signs nothing.
+func (p *Program) keepOnly(ctx context.Context, k *keeper, sets []proof.Set, f attestFlags) error {
+	var all []artifactAttestation
+	for _, set := range sets {
+		out, err := p.keepSigned(ctx, k, set)
+		if err != nil {
+			k.report.end(false)
+			return err
+		}
+		all = append(all, artifactAttestation{set.Artifact, *out})
+	}
+	k.report.end(true)
+	if f.json {
+		return printed(p.encode(attestedOf(all)))
+	}
+	for _, out := range all {
+		for _, page := range out.Pages {
+			if _, err := fmt.Fprintln(p.Stdout, page); err != nil {
+				return printed(err)
+			}
+		}
+	}
+	return nil
+}
+
+// attested is what --json of attest prints: of one artifact its attestation, and a list of
+// those of all. Its keys are a promise.
+type attested struct {
+	*attestation
+	Attestations []artifactAttestation `json:"attestations"`
+}
+
+type artifactAttestation struct {
+	Artifact string `json:"artifact"` // path
+	attestation
+}
+
+// attestOutput takes the pages of each artifact.
+func attestOutput(sets []proof.Set, signed []*proof.Signed, pages [][]string) attested {
+	var all []artifactAttestation
+	for i, s := range signed {
+		all = append(all, artifactAttestation{sets[i].Artifact, signedOutput(s, pages[i])})
+	}
+	return attestedOf(all)
+}
+
+func attestedOf(all []artifactAttestation) attested {
+	out := attested{Attestations: all}
+	if len(all) == 1 {
+		out.attestation = &all[0].attestation
+	}
+	return out
 }
 
 // reasonUnsigned says why a plan signs nothing.
@@ -102,6 +195,7 @@ type attestation struct {
 	Bundles    string          `json:"bundles"`
 	Statements []string        `json:"statements"` // predicate types, as in bundles
 	Subjects   []subjectOutput `json:"subjects"`
+	Pages      []string        `json:"github_urls,omitempty"` // of what GitHub keeps, as in statements
 }
 
 type subjectOutput struct {
@@ -109,8 +203,8 @@ type subjectOutput struct {
 	Digest string `json:"digest"`
 }
 
-func signedOutput(s *proof.Signed) attestation {
-	out := attestation{Sums: s.Sums, Bundle: s.Bundle, Bundles: s.Bundles, Statements: s.Statements}
+func signedOutput(s *proof.Signed, pages []string) attestation {
+	out := attestation{Sums: s.Sums, Bundle: s.Bundle, Bundles: s.Bundles, Statements: s.Statements, Pages: pages}
 	for _, sub := range s.Subjects {
 		out.Subjects = append(out.Subjects, subjectOutput{sub.Name, "sha256:" + sub.SHA256()})
 	}

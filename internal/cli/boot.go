@@ -14,6 +14,7 @@ import (
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/internal/boot"
+	"github.com/volant/fledge-action/internal/proof"
 )
 
 type bootFlags struct {
@@ -54,7 +55,7 @@ Environment:
 		RunE: func(cmd *cobra.Command, args []string) error { return p.boot(cmd, f, args[0]) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.manifest, "manifest", "", "manifest `file` (default manifest.json beside the artifact)")
+	flags.StringVar(&f.manifest, "manifest", "", "manifest `file` (default NAME.manifest.json or manifest.json beside the artifact)")
 	flags.StringVar(&f.kernel, "kernel", "", "kernel `file`: a bzImage or vmlinux, or an Image for arm64 (default Volant's own, from its release)")
 	flags.StringVar(&f.kernelVersion, "kernel-version", "", "`tag` of the Volant release whose kernel is booted (default the latest)")
 	flags.StringVar(&f.kernelHasAgent, "kernel-has-agent", string(boot.AgentAuto), "`answer` to whether the kernel brings the agent that starts a rootfs: auto, yes or no; if not, the image's agent is handed to it")
@@ -138,7 +139,7 @@ func (p *Program) boot(cmd *cobra.Command, f bootFlags, artifact string) (err er
 	defer func() { report.end(err == nil) }()
 
 	if f.manifest == "" {
-		f.manifest = filepath.Join(filepath.Dir(artifact), build.ManifestName)
+		f.manifest = proof.Manifest(artifact)
 	}
 	report.event(build.Event{Kind: build.StageBegins, Message: "checking " + filepath.Base(artifact)})
 	plugin, err := boot.Open(ctx, artifact, f.manifest)

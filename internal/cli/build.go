@@ -25,9 +25,9 @@ import (
 
 type buildFlags struct {
 	signFlags
-	config, manifest, output, url, cacheDir, sbom string
-	verbose, quiet, json, unbootable              bool
-	locked, twice                                 bool
+	config, manifest, output, url, version, cacheDir, sbom string
+	verbose, quiet, json, unbootable                       bool
+	locked, twice, record                                  bool
 
 	// What the first of two builds says to the second.
 	umask    string
@@ -46,7 +46,8 @@ What fledge.lock pins is taken as it is pinned, see 'fledge lock'.
 
 With --sbom there appear after them the list of software, the record of the build (NAME.build.json) and SHA256SUMS. A build that signs
 makes these too, and then NAME.sigstore.json and NAME.intoto.jsonl. Whether it signs is decided before anything is built. If signing
-fails in the end, everything else stays, and 'fledge attest' signs it later.
+fails in the end, everything else stays, and 'fledge attest' signs it later. --github-attestations has GitHub keep what is signed, where
+'gh attestation verify' and 'fledge verify' find it.
 
 Environment:
   SOURCE_DATE_EPOCH  seconds since 1970: the time of what has none (default: the image's creation)
@@ -67,10 +68,12 @@ Environment:
 	}
 	flags := cmd.Flags()
 	p.configFlags(cmd, &f)
-	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file` (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
-	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path (default [plugin] url, else the artifact's path)")
+	flags.StringVarP(&f.output, "output", "o", "", "artifact's `file`, or its folder if it ends in / (default NAME.img, or NAME.cpio.gz of an initramfs, in the current folder)")
+	flags.StringVar(&f.url, "artifact-url", "", "what manifest.json says about where the artifact is: an https `URL` or an absolute path; if it ends in / the file's name is added (default [plugin] url, else the artifact's path)")
+	flags.StringVar(&f.version, "plugin-version", "", "the plugin's `version` in manifest.json (default [plugin] version, else the image's tag)")
 	p.cacheFlag(cmd, &f)
 	flags.StringVar(&f.sbom, "sbom", autoSBOM, "list the software in the artifact beside it, in NAME.spdx.json or NAME.cdx.json: `FORMAT` "+sbomValues()+", or auto: spdx if the build is signed")
+	flags.BoolVar(&f.record, "record", false, "write the build record and SHA256SUMS, also of a build that is not signed and has no SBOM")
 	addSignFlags(cmd, &f.signFlags)
 	flags.BoolVar(&f.locked, "locked", false, "fail when an input is pinned neither by fledge.lock nor by fledge.toml itself")
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
@@ -127,12 +130,17 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		return err
 	}
 	report.plan(plan, p.Getenv("GITHUB_ACTIONS") == "true")
+	keep, err := p.keeper(f.signFlags, plan, false, report)
+	if err != nil {
+		return err
+	}
 	r := p.request(cfg, f, report)
 	defer r.Cache.Close()
 	if r.SBOM, err = sbomFormat(f.sbom, plan.Mode != proof.None); err != nil {
 		return err
 	}
 	r.Template, r.Output, r.URL, r.Epoch, r.Tool = template, f.output, f.url, epoch, p.Version
+	r.Version = f.version
 	r.Lock, r.Locked, r.Release, r.AllowUnbootable = pins, f.locked, p.isRelease(), f.unbootable
 	r.LeaveOut = f.leaveOut
 	if f.twice {
@@ -144,7 +152,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 		report.end(false)
 		return err
 	}
-	docs, err := p.prove(cmd.Context(), plan, f, buildInputs{cfg, template}, result, report)
+	docs, err := p.prove(cmd.Context(), plan, keep, f, buildInputs{cfg, template}, result, report)
 	report.end(err == nil)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/internal/plan"
 )
 
 // Exit codes are part of the command line's contract; docs/cli.md lists them.
@@ -50,6 +51,8 @@ type Program struct {
 	// Failed is given the error with which a command ends, before it is printed, and the
 	// stage in which that happened, "" for none; nil for nobody.
 	Failed func(stage string, err error)
+
+	compare func(repo string) (plan.Comparer, error) // instead of GitHub's; nil but in tests
 
 	interruption atomic.Pointer[interruption]
 	stage        atomic.Pointer[string]
@@ -102,8 +105,8 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 		return ExitOK
 	case ctx.Err() != nil && !errors.As(err, new(printError)):
 		text, _ := p.Interruption()
-		if unsigned := (*unsignedError)(nil); errors.As(err, &unsigned) {
-			text = "fledge: interrupted; " + printable(unsigned.resume())
+		if left := (interface{ resume() string })(nil); errors.As(err, &left) {
+			text = "fledge: interrupted; " + printable(left.resume())
 		}
 		fmt.Fprintln(p.Stderr, text)
 		return ExitInterrupted
@@ -167,7 +170,7 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.buildCommand(), p.lockCommand(), p.attestCommand(), p.verifyCommand(), p.releaseCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
+	root.AddCommand(p.buildCommand(), p.lockCommand(), p.attestCommand(), p.verifyCommand(), p.releaseCommand(), p.planCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArgs

@@ -21,10 +21,11 @@ type documents struct {
 	set    proof.Set
 	sbom   *sbomOutput
 	signed *proof.Signed // nil if unsigned
+	pages  []string      // of what GitHub keeps
 }
 
 // prove writes what is known of a build beside it, and signs it.
-func (p *Program) prove(ctx context.Context, plan *proof.Plan, f buildFlags, in buildInputs, r *build.Result, report *reporter) (*documents, error) {
+func (p *Program) prove(ctx context.Context, plan *proof.Plan, keep *keeper, f buildFlags, in buildInputs, r *build.Result, report *reporter) (*documents, error) {
 	gone, err := proof.Clear(ctx, r.Artifact.Path, r.Artifact.Digest)
 	if err != nil {
 		return nil, err
@@ -33,7 +34,7 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, f buildFlags, in 
 		report.notice("removed %s: about an earlier build", strings.Join(gone, ", "))
 	}
 	docs := &documents{}
-	if plan.Mode == proof.None && r.SBOM == nil {
+	if plan.Mode == proof.None && r.SBOM == nil && !f.record {
 		return docs, nil
 	}
 	record, err := p.record(f, in, r)
@@ -53,7 +54,8 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, f buildFlags, in 
 	if docs.signed, err = plan.Sign(ctx, docs.set, r.Artifact.Digest); err != nil {
 		return nil, &unsignedError{r.Artifact.Path, err}
 	}
-	return docs, nil
+	docs.pages, err = keep.all(ctx, r.Artifact.Path, docs.signed)
+	return docs, err
 }
 
 // record tells what was built from, and by whom.
@@ -67,7 +69,10 @@ func (p *Program) record(f buildFlags, in buildInputs, r *build.Result) (*statem
 		options[statement.OptionAllowUnbootable] = "true"
 	}
 	if f.url != "" {
-		options[statement.OptionArtifactURL] = f.url
+		options[statement.OptionArtifactURL] = artifactURL(r.Manifest) // the flag's, whole
+	}
+	if f.version != "" {
+		options[statement.OptionPluginVersion] = f.version
 	}
 	return proof.NewRecord(statement.Program{Version: p.Version, SHA256: digest}, in.config, in.template, options, r)
 }
@@ -97,7 +102,7 @@ func (d *documents) attestation() *attestation {
 	if d.signed == nil {
 		return nil
 	}
-	a := signedOutput(d.signed)
+	a := signedOutput(d.signed, d.pages)
 	return &a
 }
 

@@ -107,6 +107,7 @@ func (p *Program) buildAgain(ctx context.Context, f verifyFlags, request build.R
 	full := p.request(request.Config, buildFlags{cacheDir: f.cacheDir}, report)
 	defer full.Cache.Close()
 	full.Template, full.Output, full.URL, full.Epoch = request.Template, output, request.URL, request.Epoch
+	full.Version = request.Version
 	full.Lock, full.Locked, full.AllowUnbootable = request.Lock, request.Locked, request.AllowUnbootable
 	result, err := build.Build(ctx, full)
 	report.end(err == nil)

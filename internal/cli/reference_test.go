@@ -20,7 +20,9 @@ func reference() string {
 
 Results go to standard output: the paths of the artifact and of manifest.json, one a line, or one JSON object with ` + "`--json`" + `. Everything else
 goes to standard error: a progress bar on a terminal, one line a stage elsewhere. A command that fails prints nothing on standard output. ` + "`fledge boot`" + ` prints
-PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and then those of the files, one a line.
+PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and then those of the files, one a line. ` + "`fledge plan`" + ` prints a table, or the job matrix of
+[many plugins](many-plugins.md) on one line.
+PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and then those of the files, one a line, ` + "`fledge release merge`" + ` the paths of all files.
 
 | key of ` + "`fledge build --json`" + ` | |
 |---|---|
@@ -59,6 +61,16 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 | ` + "`assets`" + ` | list of ` + "`name`, `id`, `url`, `size`, `digest`, `done`" + `: "uploaded", "skipped" or "replaced" |
 | ` + "`warnings`" + ` | list of messages |
 
+| key of ` + "`fledge release merge --json`" + ` | |
+|---|---|
+| ` + "`folder`" + ` | the merged folder |
+| ` + "`plugins`" + ` | list, sorted by name, of ` + "`name`, `version`, `platform`" + ` (if there is a build record), ` + "`url`" + ` (where the manifest says that the artifact is), ` + "`folder`" + ` (it was taken from), ` + "`files`" + ` |
+| ` + "`files`, `sums`" + ` | list of, and for SHA256SUMS one: ` + "`name`, `path`, `size`" + ` in bytes, ` + "`sha256`" + ` in hex, ` + "`role`" + `: "artifact", "manifest", "sbom", "build record", "bundle", "checksums" |
+| ` + "`warnings`" + ` | list of messages |
+
+` + "`fledge attest --json`" + ` prints ` + "`attestations`" + `, a list of ` + "`artifact`" + ` (its path), ` + "`sums`, `bundle`, `bundles`" + ` (paths), ` + "`statements`" + ` (their types) and
+` + "`subjects`: `name`, `digest`" + `; for one artifact these keys stand beside the list, too.
+
 ## Exit codes
 
 | code | |
@@ -71,7 +83,9 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 | | ` + "`fledge diff`" + `: the artifacts differ |
 | | ` + "`fledge verify`" + `: a target did not verify, or could not be reached |
 | | ` + "`fledge release upload`" + `: the release does not have all files, or is not published; what was uploaded stays |
+| | ` + "`fledge release merge`" + `: a plugin's files do not belong together; nothing was written |
 | 2 | flags, fledge.toml, or a manifest are wrong; nothing was written or started |
+| | ` + "`fledge release merge`" + `: also folders without a plugin, names that are there twice, and a folder that may not be replaced |
 | | ` + "`fledge release upload`" + `: also files that GitHub would not take, or a missing token |
 | | ` + "`fledge diff`" + `: the artifacts could not be compared |
 | 3 | ` + "`fledge verify`" + `: there is nothing to verify a target with |

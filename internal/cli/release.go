@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ import (
 type releaseFlags struct {
 	repo, title, notesFile, clash, latest string
 	id                                    int64
-	draft, prerelease, dryRun             bool
+	draft, prerelease, dryRun, generate   bool
 	verbose, quiet, json                  bool
 }
 
@@ -36,7 +37,7 @@ func (p *Program) releaseCommand() *cobra.Command {
 		Args:                       unknownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return p.noCommand(cmd) },
 	}
-	cmd.AddCommand(p.releaseUploadCommand())
+	cmd.AddCommand(p.releaseUploadCommand(), p.releaseMergeCommand())
 	return cmd
 }
 
@@ -78,6 +79,7 @@ Environment:
 	flags.StringVar(&f.latest, "latest", "", "`answer` to whether this becomes the latest release: true, false or legacy (default GitHub's choice)")
 	flags.StringVar(&f.title, "title", "", "`text` of the title (default the tag, or the draft's own)")
 	flags.StringVar(&f.notesFile, "notes-file", "", "`file` with the notes in Markdown (default made from the manifests, unless the draft has notes)")
+	flags.BoolVar(&f.generate, "generate-notes", false, "add GitHub's own notes, which list what was merged since the previous release, to a release that gets notes")
 	flags.StringVar(&f.clash, "clash", string(release.ClashFail), "`what` happens to a file that is there with other bytes: fail, replace, or auto: replace in a draft only")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only tell what would be done")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show every step")
@@ -97,7 +99,8 @@ func (p *Program) releaseUpload(ctx context.Context, f releaseFlags, tag string,
 	if repo == "" {
 		return usageError{errors.New("which repository is not said: name it with --repo OWNER/NAME")}
 	}
-	client, err := release.New(release.Config{Repo: repo, API: p.Getenv("GITHUB_API_URL"), Token: p.Getenv("GITHUB_TOKEN"), UserAgent: "fledge/" + p.Version})
+	report := p.reporter(f.verbose, f.quiet)
+	client, err := p.github(repo, "", release.Patience{}, report)
 	if err != nil {
 		return usageError{err}
 	}
@@ -105,7 +108,6 @@ func (p *Program) releaseUpload(ctx context.Context, f releaseFlags, tag string,
 	if err != nil {
 		return usageError{err}
 	}
-	report := p.reporter(f.verbose, f.quiet)
 	defer func() { report.end(err == nil) }()
 	files, err := hashFiles(ctx, names, report)
 	if err != nil {
@@ -130,7 +132,7 @@ func (p *Program) releaseUpload(ctx context.Context, f releaseFlags, tag string,
 	}
 	result, err := client.Publish(ctx, tag, assets, release.Options{
 		ID: f.id, Draft: f.draft, Prerelease: f.prerelease, MakeLatest: f.latest, Name: f.title, Body: notes, Notes: about.Notes(),
-		Clash: release.Clash(f.clash), DryRun: f.dryRun, Report: report.release,
+		GenerateNotes: f.generate, Clash: release.Clash(f.clash), DryRun: f.dryRun,
 	})
 	var wrong *release.Error
 	if errors.As(err, &wrong) && (wrong.Reason == release.Invalid || wrong.Reason == release.TooLarge) {
@@ -140,7 +142,33 @@ func (p *Program) releaseUpload(ctx context.Context, f releaseFlags, tag string,
 		return err
 	}
 	report.end(true)
-	return printed(p.printRelease(f, result, append(warnings, result.Warnings...)))
+	warnings = append(warnings, result.Warnings...)
+	var previous *release.Previous
+	if f.json {
+		if previous, err = p.previous(ctx, repo, tag, report); err != nil {
+			report.warn(err)
+			warnings = append(warnings, err.Error())
+		}
+	}
+	return printed(p.printRelease(f, result, previous, warnings))
+}
+
+// github is a client for a repository, with the job's token and API. What the token
+// needs is for messages; "" is what uploading needs.
+func (p *Program) github(repo, needs string, patience release.Patience, report *reporter) (*release.Client, error) {
+	return release.New(release.Config{
+		Repo: repo, API: p.Getenv("GITHUB_API_URL"), Token: p.Getenv("GITHUB_TOKEN"), Needs: needs, UserAgent: "fledge/" + p.Version, Patience: patience, Report: report.release,
+	})
+}
+
+// previous asks for the release before tag's, without much patience: everything is done,
+// and only a comparison is missing.
+func (p *Program) previous(ctx context.Context, repo, tag string, report *reporter) (*release.Previous, error) {
+	client, err := p.github(repo, "contents: read", release.Patience{Attempts: 3, MaxWait: 30 * time.Second}, report)
+	if err != nil {
+		return nil, err
+	}
+	return client.Previous(ctx, tag)
 }
 
 // release shows an event of an upload.
@@ -289,12 +317,13 @@ type releaseOutput struct {
 	Created   bool                `json:"created"`
 	DryRun    bool                `json:"dry_run"`
 	Assets    []release.Published `json:"assets"`
+	Previous  *release.Previous   `json:"previous"` // null without one
 	Warnings  []string            `json:"warnings"`
 }
 
-func (p *Program) printRelease(f releaseFlags, r *release.Result, warnings []string) error {
+func (p *Program) printRelease(f releaseFlags, r *release.Result, previous *release.Previous, warnings []string) error {
 	if f.json {
-		text, err := marshal(releaseOutput{r.Tag, r.ID, r.URL, r.Draft, r.Immutable, r.Created, f.dryRun, r.Assets, append([]string{}, warnings...)}, "", "  ")
+		text, err := marshal(releaseOutput{r.Tag, r.ID, r.URL, r.Draft, r.Immutable, r.Created, f.dryRun, r.Assets, previous, append([]string{}, warnings...)}, "", "  ")
 		if err != nil {
 			return err
 		}

@@ -163,6 +163,9 @@ func (s *second) prepare(r *build.Result) ([]string, error) {
 	if s.flags.manifest != "" {
 		argv = append(argv, "--manifest", s.absolute(s.flags.manifest))
 	}
+	if s.flags.version != "" {
+		argv = append(argv, "--plugin-version", s.flags.version)
+	}
 	if s.flags.locked {
 		argv = append(argv, "--locked")
 	}

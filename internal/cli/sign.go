@@ -20,13 +20,16 @@ import (
 // signFlags are what build and attest share.
 type signFlags struct {
 	sign, attest, key, trustedRoot, signingConfig, issuer string
+	github                                                string // whether to keep attestations there
 	budget                                                time.Duration
 }
 
 // signEnvironment is the part of a command's help that belongs to signFlags.
 const signEnvironment = `  FLEDGE_SIGNING_KEY  the private key to sign with, as PEM, or the name of its file
   COSIGN_PASSWORD     the key's password
-  ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN  set in jobs with "permissions: id-token: write"`
+  ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN  set in jobs with "permissions: id-token: write"
+  GITHUB_REPOSITORY, GITHUB_TOKEN  for --github-attestations: where to, with "permissions: attestations: write"
+  GITHUB_API_URL, GITHUB_SERVER_URL  the API (default https://api.github.com) and the web pages`
 
 func addSignFlags(cmd *cobra.Command, f *signFlags) {
 	flags := cmd.Flags()
@@ -36,6 +39,7 @@ func addSignFlags(cmd *cobra.Command, f *signFlags) {
 	flags.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file` of a Sigstore instance of one's own")
 	flags.StringVar(&f.signingConfig, "signing-config", "", "signing_config.json `file` of that instance")
 	flags.StringVar(&f.issuer, "oidc-issuer", "", "`URL` of the issuer of the job's token, where it is not GitHub's for the server in GITHUB_SERVER_URL")
+	flags.StringVar(&f.github, "github-attestations", string(proof.Off), "`whether` to have GitHub keep what is signed, too: auto (a refusal is only told), required (it is an error) or off")
 	flags.DurationVar(&f.budget, "attest-timeout", sign.DefaultBudget, "how long to wait in all for signing services that fail")
 }
 

@@ -340,6 +340,17 @@ func printSigner(line func(label, format string, args ...any), b verify.Verified
 
 // printRecord prints what fledge has built from.
 func printRecord(line func(label, format string, args ...any), r *verifytarget.Report) {
+	if several := recorded(r); len(several) > 1 {
+		for i, b := range several {
+			if i == most {
+				line("", "and %d further build records", len(several)-i)
+				return
+			}
+			x := b.Record
+			line("built by", "fledge %s for %s, %s, epoch %d: %s", x.Fledge.Version, x.Platform, x.Format, x.Epoch, shown(b.Subject.Name))
+		}
+		return
+	}
 	for _, b := range r.Bundles {
 		x := b.Record
 		if x == nil {
@@ -356,6 +367,19 @@ func printRecord(line func(label, format string, args ...any), r *verifytarget.R
 		}
 		return
 	}
+}
+
+// recorded are the bundles with the build records of several artifacts, one of each.
+func recorded(r *verifytarget.Report) []verify.Verified {
+	var all []verify.Verified
+	seen := map[string]bool{}
+	for _, b := range r.Bundles {
+		if b.Record != nil && !seen[b.Subject.SHA256()] {
+			seen[b.Subject.SHA256()] = true
+			all = append(all, b)
+		}
+	}
+	return all
 }
 
 // digestText shows the digests of a material in a fixed order.

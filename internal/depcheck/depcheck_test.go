@@ -22,7 +22,7 @@ var may = map[string][]string{
 	"build/tree":        {},
 	"build/cache":       {"golang.org/x/sys/unix"},
 	"build/fetch":       {"build/cache", "github.com/klauspost/compress/s2"},
-	"build/config":      {"manifest", "github.com/BurntSushi/toml"},
+	"build/config":      {"manifest", "internal/spelling", "github.com/BurntSushi/toml"},
 	"build/layer":       {"build/tree"},
 	"build/lock":        {"build/config", "github.com/BurntSushi/toml"},
 	"build/elfread":     {"build/tree"},
@@ -32,7 +32,7 @@ var may = map[string][]string{
 	"build/mapping":     {"build/tree", "golang.org/x/sys/unix"},
 	"build/guest":       {"build/tree", "build/fetch", "build/fetch/", "build/mapping/hostfile"},
 	"build/guest/shim":  {},
-	"build/image":       {"build/cache", "build/fetch", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
+	"build/image":       {"build/cache", "build/fetch", "internal/spelling", "github.com/google/go-containerregistry/", "github.com/klauspost/compress/", "golang.org/x/sync/"},
 	"build/ext4":        {"build/tree", "golang.org/x/sys/unix"},
 	"build/squashfs":    {"build/tree", "build/initramfs/deflate", "github.com/klauspost/compress/zstd"},
 	"build/initramfs":   {"build/tree", "github.com/klauspost/compress/zstd"},
@@ -44,24 +44,33 @@ var may = map[string][]string{
 	"attest/sign":       {"attest/retry", "attest/statement", "attest/trust", "github.com/sigstore/", "github.com/go-openapi/", "google.golang.org/protobuf/encoding/protojson"},
 	"attest/verify":     {"attest/statement", "attest/trust", "github.com/sigstore/sigstore-go/pkg/", "github.com/sigstore/sigstore/pkg/cryptoutils", "github.com/sigstore/sigstore/pkg/signature"},
 	"internal/proof":    {"attest/", "build", "build/", "manifest", "internal/outfile"},
-	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/outfile", "internal/rebuild", "internal/release", "internal/relnotes", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
+	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/merge", "internal/outfile", "internal/plan", "internal/rebuild", "internal/release", "internal/relnotes", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/boot":     {"build/cache", "build/fetch", "build/guest", "manifest", "internal/ext4read", "internal/tool", "github.com/klauspost/compress/"},
 	"internal/rebuild":  {"attest/statement", "build", "build/config"},
+	"internal/spelling": {},
 	"internal/tool":     {},
 	"internal/release":  {"github.com/google/go-github/v89/github"},
 	"internal/relnotes": {"manifest"},
+	"internal/plan":     {"build", "build/config", "build/image", "build/lock", "github.com/bmatcuk/doublestar/v4"},
+	"internal/summary":  {},
+	"internal/merge":    {"attest/statement", "attest/verify", "build", "build/sbom", "internal/outfile", "internal/release", "manifest"},
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
+	"internal/gha":      {"internal/spelling", "github.com/sethvargo/go-githubactions", "golang.org/x/sys/unix"},
 	"internal/artifact": {"internal/ext4read", "internal/squashfsread", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
 	"internal/compare":  {"internal/artifact", "internal/ext4read", "internal/squashfsread"},
-	"cmd/fledge":        {"internal/cli", "internal/outfile", "golang.org/x/term"},
+	"internal/action":   {"attest/oidc", "build", "build/config", "internal/cli", "internal/gha", "internal/merge", "internal/outfile", "internal/plan", "internal/release", "internal/summary", "manifest"},
+	"cmd/fledge":        {"internal/action", "internal/cli", "internal/outfile", "golang.org/x/crypto/x509roots/fallback", "golang.org/x/term"},
+
+	"internal/pin": {}, // makes release commits; not part of the program
 
 	"internal/squashfsread": {"github.com/klauspost/compress/"},
 	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "build/fetch/", "manifest"},
 }
 
-// testSupport may import anything: no shipped package may import it.
-var testSupport = []string{"bench", "internal/bundletest", "internal/depcheck", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
+// testSupport is for tests, measurements and releases, and may import anything: no
+// shipped package may import it.
+var testSupport = []string{"bench", "internal/acttest", "internal/workflowtest", "internal/actionimage", "internal/bundletest", "internal/depcheck", "internal/dockertest", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/gha/actionfile", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/runnertest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
 
 // runners are the packages that may import internal/tool, and so run a program.
 // None of them makes an artifact. internal/boot runs QEMU; internal/cli runs fledge
@@ -82,7 +91,7 @@ var banned = []struct {
 	{"os.Environ", []string{"cmd/fledge"}, "pass the value in: the environment is a hidden input"},
 	{"os.Getuid", nil, "owners come from the image"},
 	{"os.Hostname", nil, "no host name reaches an artifact"},
-	{"os.Exit", []string{"cmd/fledge", "attest/trust/refresh"}, "return an error"},
+	{"os.Exit", []string{"cmd/fledge", "attest/trust/refresh", "internal/pin"}, "return an error"},
 	{"log.Fatal", nil, "return an error"},
 	{"log.Fatalf", nil, "return an error"},
 	{"fmt.Print", nil, "write to a given io.Writer"},

@@ -13,6 +13,10 @@
 // bytes are on their way and when they never arrive. With [Server.Immutable] a
 // published release stays as it is, and its tag is never free again.
 //
+// Attestations are kept by the digests of their subjects, unverified, and as often as
+// they are sent. Comparisons list 300 files at most, on their first page. Generated
+// notes begin at the release before, whatever its tag, unless a tag is given.
+//
 // # Faults
 //
 // [Server.Fault] is asked about each request and may have it refused by a rate
@@ -22,7 +26,10 @@
 // # Contract
 //
 // With a [Contract], which is GitHub's own OpenAPI description, each request and
-// each answer is checked, those of the double too; see [Server.Violations].
+// each answer is checked, those of the double too; see [Server.Violations]. Comparisons
+// of commits are not in the part of the description that the tests have: the whole
+// has 13 MB, in a package of 28 MB. They are as
+// https://docs.github.com/rest/commits/commits#compare-two-commits has them, unchecked.
 //
 // A server works in memory, through [Server.RoundTrip], or on loopback, through
 // [Server.Start]. It has no clock and no randomness of its own: the same requests

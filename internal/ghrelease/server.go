@@ -50,26 +50,35 @@ type Server struct {
 	// in-memory hosts.
 	API, Uploads, Web, Objects string
 
-	Token      string // that is accepted; "" takes any
-	ReadOnly   bool   // tokens may not write
-	Immutable  bool   // the repository's setting
-	NoDigests  bool   // assets have none, as on older servers
-	Tags       map[string]bool
-	Protected  map[string]bool               // tags that nobody may make
-	Burned     map[string]bool               // tags that an immutable release had
-	Now        func() time.Time              // nil is a fixed time
-	ListDelay  func() time.Duration          // how long a new draft is missing from lists; nil for never
-	Fault      func(r *http.Request) Fault   // nil for none
-	Pause      func(r *http.Request)         // called while an upload's bytes are on their way
-	OnChange   func(s *Server)               // called after every change, with the state at rest
-	Corrupt    func(name string, b []byte)   // may change an upload's bytes
-	Contract   *Contract                     // nil checks nothing
-	Log        func(r *http.Request, st int) // called after every request
-	violations []string
+	Token     string // that is accepted; "" takes any
+	ReadOnly  bool   // tokens may not write
+	Immutable bool   // the repository's setting
+	NoDigests bool   // assets have none, as on older servers
+	Tags      map[string]bool
+	Protected map[string]bool               // tags that nobody may make
+	Burned    map[string]bool               // tags that an immutable release had
+	Now       func() time.Time              // nil is a fixed time
+	ListDelay func() time.Duration          // how long a new draft is missing from lists; nil for never
+	Fault     func(r *http.Request) Fault   // nil for none
+	Pause     func(r *http.Request)         // called while an upload's bytes are on their way
+	OnChange  func(s *Server)               // called after every change, with the state at rest
+	Corrupt   func(name string, b []byte)   // may change an upload's bytes
+	Contract  *Contract                     // nil checks nothing
+	Log       func(r *http.Request, st int) // called after every request
 
-	mu       sync.Mutex
-	releases []*Release
-	last     int64 // id
+	// RefuseAttestations is the status with which attestations are refused: 403 of a
+	// token without "attestations: write", 404 of a server that has none or a plan
+	// without them, 422; 0 keeps them.
+	RefuseAttestations int
+	Comparisons        map[string]Comparison // by "BASE...HEAD"
+	Commits            []string              // that are known, beside those of Comparisons
+	Merged             []string              // lines of generated notes
+
+	mu           sync.Mutex
+	releases     []*Release
+	attestations []Attestation
+	violations   []string
+	last         int64 // id
 }
 
 // New returns a server without releases, that has the given tags.
@@ -305,7 +314,7 @@ func (s *Server) route(r *http.Request, body []byte) reply {
 		return refuse(http.StatusMisdirectedRequest, "no such host")
 	case s.Token != "" && authorization != "" && authorization != "Bearer "+s.Token:
 		return refuse(http.StatusUnauthorized, "Bad credentials")
-	case r.Header.Get("X-Github-Api-Version") != "2022-11-28":
+	case !slices.Contains([]string{"", "2022-11-28"}, r.Header.Get("X-Github-Api-Version")): // without it GitHub takes its default
 		return refuse(http.StatusBadRequest, "unsupported API version")
 	}
 	path, inRepo := strings.CutPrefix(s.below(r), "/repos/"+s.Repo+"/")
@@ -359,6 +368,14 @@ func (s *Server) answer(c call) reply {
 		return s.listReleases(c)
 	case c.path == "releases" && method == http.MethodPost:
 		return s.create(c)
+	case c.path == "releases/generate-notes" && method == http.MethodPost:
+		return s.generateNotes(c)
+	case c.path == "attestations" && method == http.MethodPost:
+		return s.attest(c)
+	case strings.HasPrefix(c.path, "attestations/") && len(c.parts) == 2 && method == http.MethodGet:
+		return s.listAttestations(c, c.parts[1])
+	case strings.HasPrefix(c.path, "compare/") && method == http.MethodGet:
+		return s.compare(c, strings.TrimPrefix(c.path, "compare/"))
 	case c.path == "releases/latest" && method == http.MethodGet:
 		return s.one(func(r *Release) bool { return !r.Draft && !r.Prerelease })
 	case strings.HasPrefix(c.path, "releases/tags/") && method == http.MethodGet:

@@ -1,4 +1,4 @@
-// Package outfile writes files that appear whole or not at all.
+// Package outfile writes files and folders that appear whole or not at all.
 //
 // Until [File.Commit] the bytes have no name (O_TMPFILE) where the filesystem can
 // do that, so that a killed process leaves nothing behind. Elsewhere they have a

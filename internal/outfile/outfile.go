@@ -29,7 +29,7 @@ var commits struct {
 func AbortAll() bool {
 	commits.Lock() // for good
 	live.Range(func(temp, _ any) bool {
-		os.Remove(temp.(string))
+		os.RemoveAll(temp.(string)) // a folder, or a file
 		return true
 	})
 	return commits.appeared

@@ -7,6 +7,9 @@
 //	NAME.sigstore.json  the provenance, signed; with a key: the build record
 //	NAME.intoto.jsonl   all signed statements, one Sigstore bundle in each line
 //
+// In a folder of several plugins (package merge) manifest.json is NAME.manifest.json,
+// and SHA256SUMS, which lists the files of all, stays as it is.
+//
 // NAME is the artifact's name without .img, .cpio.gz, .cpio.zst or .cpio.
 //
 // [Decide] says before a build whether and how it will be signed, and asks for

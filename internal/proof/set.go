@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/volant/fledge-action/attest/statement"
@@ -42,9 +43,48 @@ func newSet(artifact string) Set {
 	return s
 }
 
+// Manifest is the path of the manifest of an artifact: NAME.manifest.json, which it has
+// among other plugins, if that names the artifact or is alone, else manifest.json.
+func Manifest(artifact string) string {
+	plain, own := newSet(artifact).Manifest, build.Stem(artifact)+manifestSuffix
+	info, err := os.Stat(own)
+	if err != nil || !info.Mode().IsRegular() {
+		return plain
+	}
+	if _, err := os.Stat(plain); errors.Is(err, fs.ErrNotExist) {
+		return own
+	}
+	data, err := read(own, manifest.MaxSize)
+	if err != nil {
+		return plain
+	}
+	m, err := manifest.Decode(bytes.NewReader(data))
+	if err != nil || !names(m, filepath.Base(artifact)) {
+		return plain
+	}
+	return own
+}
+
+// manifestSuffix is behind the stem of an artifact in the name of its manifest, where
+// there are several plugins.
+const manifestSuffix = "." + build.ManifestName
+
+// names tells whether a manifest with a checksum, as builds write it, is about a file of
+// that name.
+func names(m *manifest.Manifest, artifact string) bool {
+	switch {
+	case m.Rootfs != nil:
+		return path.Base(m.Rootfs.URL) == artifact && m.Rootfs.Checksum != ""
+	case m.Initramfs != nil:
+		return path.Base(m.Initramfs.URL) == artifact && m.Initramfs.Checksum != ""
+	}
+	return false
+}
+
 // Find names the files beside an artifact as they are.
 func Find(artifact string) (Set, error) {
 	s := newSet(artifact)
+	s.Manifest = Manifest(artifact)
 	for _, path := range []string{s.Artifact, s.Manifest} {
 		if _, err := os.Stat(path); err != nil {
 			return Set{}, fmt.Errorf("looking for the files of a plugin: %w", err)

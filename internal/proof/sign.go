@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/build"
@@ -34,6 +35,53 @@ type Signed struct {
 // missing SHA256SUMS is written. An artifact whose digest ("sha256:" and hex) is known,
 // since it has just been made, is not read again; "" reads it.
 func (p *Plan) Sign(ctx context.Context, s Set, artifactDigest string) (*Signed, error) {
+	r, err := p.prepare(ctx, s, artifactDigest)
+	if err != nil {
+		return nil, err
+	}
+	return p.sign(ctx, r)
+}
+
+// SignAll signs several plugins, of one folder or of many. Everything is checked before
+// anything is signed. After an error those that are returned are signed.
+func (p *Plan) SignAll(ctx context.Context, sets []Set) ([]*Signed, error) {
+	var all []*ready
+	for _, s := range sets {
+		r, err := p.prepare(ctx, s, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range all {
+			switch {
+			case other.set.Bundle() == s.Bundle():
+				return nil, fmt.Errorf("%s and %s would be signed in one %s; build one of them under another name", other.set.Artifact, s.Artifact, s.Bundle())
+			case other.set.Sums() == s.Sums() && !bytes.Equal(other.sums, r.sums):
+				return nil, fmt.Errorf("%s and %s are in one folder without a %s that lists both; 'fledge release merge' makes such a folder", other.set.Artifact, s.Artifact, build.SumsName)
+			}
+		}
+		all = append(all, r)
+	}
+	var signed []*Signed
+	for _, r := range all {
+		done, err := p.sign(ctx, r)
+		if err != nil {
+			return signed, err
+		}
+		signed = append(signed, done)
+	}
+	return signed, nil
+}
+
+// ready is what is going to be signed.
+type ready struct {
+	set        Set
+	subjects   []statement.Subject
+	sums       []byte // text of SHA256SUMS
+	statements []statement.Statement
+}
+
+// prepare checks the files of a set and makes the statements about them.
+func (p *Plan) prepare(ctx context.Context, s Set, artifactDigest string) (*ready, error) {
 	subjects, err := s.subjects(ctx, artifactDigest)
 	if err != nil {
 		return nil, err
@@ -51,23 +99,29 @@ func (p *Plan) Sign(ctx context.Context, s Set, artifactDigest string) (*Signed,
 	}
 	subjects = append(subjects, sub)
 	statements, err := p.statements(s, subjects)
-	if err != nil {
-		return nil, err
-	}
-	signed := &Signed{Subjects: subjects, Bundle: s.Bundle(), Bundles: s.Bundles(), Sums: s.Sums()}
+	return &ready{s, subjects, sums, statements}, err
+}
+
+// sign signs the statements and writes the bundles.
+func (p *Plan) sign(ctx context.Context, r *ready) (*Signed, error) {
+	s := r.set
+	signed := &Signed{Subjects: r.subjects, Bundle: s.Bundle(), Bundles: s.Bundles(), Sums: s.Sums()}
 	var bundles [][]byte
-	for _, st := range statements {
-		b, err := p.sign(ctx, st)
+	for _, st := range r.statements {
+		b, err := p.bundle(ctx, st)
 		if err != nil {
 			return nil, err
 		}
 		bundles = append(bundles, b)
 		signed.Statements = append(signed.Statements, st.PredicateType)
 	}
-	return signed, s.commit(sums, bundles)
+	if err := s.commit(r.sums, bundles); err != nil {
+		return nil, err
+	}
+	return signed, nil
 }
 
-func (p *Plan) sign(ctx context.Context, st statement.Statement) ([]byte, error) {
+func (p *Plan) bundle(ctx context.Context, st statement.Statement) ([]byte, error) {
 	payload, err := st.Encode()
 	if err != nil {
 		return nil, err
@@ -103,7 +157,21 @@ func (s Set) sums(subjects []statement.Subject) ([]byte, error) {
 			}
 		}
 	}
-	return statement.Sums(subjects), nil
+	if !merged(listed) {
+		return statement.Sums(subjects), nil
+	}
+	for _, sub := range subjects {
+		if !lists(listed, sub.Name) {
+			return nil, fmt.Errorf("%s is of several plugins and does not list %s; run 'fledge release merge' again", s.Sums(), sub.Name)
+		}
+	}
+	return old, nil // it speaks of the others too
+}
+
+// merged tells whether checksums are of several plugins: only then a manifest has the
+// name of its artifact before its own.
+func merged(listed []statement.Subject) bool {
+	return slices.ContainsFunc(listed, func(s statement.Subject) bool { return strings.HasSuffix(s.Name, manifestSuffix) })
 }
 
 // statements makes all that is said of the subjects, the most telling first: it is
@@ -174,7 +242,7 @@ func (s Set) commit(sums []byte, bundles [][]byte) error {
 // Clear removes what was written and signed about an earlier build of the same
 // artifact, when it cannot hold for the files that are there now, and returns the
 // names of what it removed. It goes by SHA256SUMS: where that does not list the
-// artifact, the files are not ours.
+// artifact, the files are not ours, and where it is of several plugins, it is kept.
 func Clear(ctx context.Context, artifact, artifactDigest string) ([]string, error) {
 	s := newSet(artifact)
 	data, err := read(s.Sums(), statement.MaxSums)
@@ -189,7 +257,7 @@ func Clear(ctx context.Context, artifact, artifactDigest string) ([]string, erro
 		return nil, err
 	}
 	listed, err := statement.ParseSums(data)
-	if err != nil || !lists(listed, filepath.Base(artifact)) || holds(listed, []statement.Subject{known(artifact, artifactDigest), m}) {
+	if err != nil || merged(listed) || !lists(listed, filepath.Base(artifact)) || holds(listed, []statement.Subject{known(artifact, artifactDigest), m}) {
 		return nil, nil
 	}
 	var gone []string

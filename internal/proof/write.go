@@ -24,9 +24,15 @@ type Documents struct {
 
 // Write makes the SBOM, the build record and SHA256SUMS beside an artifact whose
 // digest ("sha256:" and hex) is known: it is not read again.
-// The files appear together, the checksums last.
+// The files appear together, the checksums last. A SHA256SUMS of several plugins is not
+// replaced.
 func Write(ctx context.Context, artifact, artifactDigest string, d Documents) (Set, error) {
 	s := newSet(artifact)
+	if old, err := read(s.Sums(), statement.MaxSums); err == nil {
+		if listed, err := statement.ParseSums(old); err == nil && merged(listed) {
+			return Set{}, fmt.Errorf("%s is of several plugins and stays; build into another folder, and run 'fledge release merge' again", s.Sums())
+		}
+	}
 	var files []*outfile.File
 	defer func() {
 		for _, f := range files {

@@ -26,7 +26,7 @@ func (e *ChangedError) Error() string {
 // fetches with and what it tells are left to the caller.
 func Request(rec *statement.Record, dir string) (build.Request, error) {
 	r := build.Request{
-		Epoch: time.Unix(rec.Epoch, 0).UTC(), URL: rec.Options[statement.OptionArtifactURL],
+		Epoch: time.Unix(rec.Epoch, 0).UTC(), URL: rec.Options[statement.OptionArtifactURL], Version: rec.Options[statement.OptionPluginVersion],
 		AllowUnbootable: rec.Options[statement.OptionAllowUnbootable] == "true", Locked: true,
 	}
 	path, err := below(dir, rec.Config.Name)

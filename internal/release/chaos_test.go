@@ -57,6 +57,7 @@ type scene struct {
 	wanted  func(run int) []Asset // of the runs at once; the last one is 0's
 	differ  bool                  // the runs want different bytes
 	refused bool                  // every run has to fail: the release has other bytes
+	body    string                // of the release in the end, "" for any
 	mixed   bool                  // all runs but the first only make a draft
 }
 
@@ -88,6 +89,8 @@ func scenes() []scene {
 	theirs := put("theirs.txt", "theirs")
 	return []scene{
 		{name: "nothing", wanted: same},
+		{name: "nothing, generated notes", wanted: same, options: Options{Notes: "ours", GenerateNotes: true}, body: "ours\n\n## What's Changed\n* one\n\n**Full Changelog**: https://github.test/o/r/compare/v0...v1"},
+		{name: "nothing, given notes", wanted: same, options: Options{Body: "given", GenerateNotes: true}, body: "given\n\n## What's Changed\n* one\n\n**Full Changelog**: https://github.test/o/r/compare/v0...v1"},
 		{name: "nothing, immutable", wanted: same, before: func(s *ghrelease.Server) { s.Immutable = true }},
 		{name: "nothing, no digests", wanted: same, before: func(s *ghrelease.Server) { s.NoDigests = true }},
 		{name: "draft mode", wanted: same, options: Options{Draft: true}},
@@ -150,15 +153,16 @@ func (c *chaos) start(name string, assets []Asset, o Options) *chaosRun {
 			}
 		}()
 		ctx := context.WithValue(ctx, yieldKey{}, yield)
-		client, err := New(Config{Repo: "o/r", API: c.server.API, Token: "secret", Transport: chaosTransport{c}})
-		if err != nil {
-			panic(err)
-		}
-		o.Sleep = func(ctx context.Context, d time.Duration) error {
+		sleep := func(ctx context.Context, d time.Duration) error {
 			wait(ctx, d)
 			return ctx.Err()
 		}
-		o.Random = c.rng.Float64
+		client, err := New(Config{
+			Repo: "o/r", API: c.server.API, Token: "secret", Transport: chaosTransport{c}, Patience: Patience{Sleep: sleep, Random: c.rng.Float64},
+		})
+		if err != nil {
+			panic(err)
+		}
 		r.result, r.err = client.Publish(ctx, "v1", assets, o)
 	}
 	r.next, r.stop = iter.Pull(seq)
@@ -304,7 +308,7 @@ func tell(t *testing.T, scene string, seed uint64) *chaos {
 	delay := []time.Duration{0, 2 * time.Second, 20 * time.Second, time.Hour}[c.rng.IntN(4)]
 	s := ghrelease.New("o/r", "v1", "v0", "v2")
 	c.server = s
-	s.Token, s.Now, s.Contract = "secret", func() time.Time { return c.now }, ghrelease.TheContract(t)
+	s.Token, s.Now, s.Contract, s.Merged = "secret", func() time.Time { return c.now }, ghrelease.TheContract(t), []string{"* one"}
 	s.Add(ghrelease.Release{Tag: "v0", Assets: []ghrelease.Asset{put("a.img", "zero")}})
 	s.Add(ghrelease.Release{Tag: "v2", Draft: true, Assets: []ghrelease.Asset{put("a.img", "two")}})
 	if c.scene.before != nil {
@@ -425,6 +429,9 @@ func (c *chaos) last(again bool) {
 		if found++; rel.Draft {
 			c.broken = append(c.broken, fmt.Sprintf("draft %d is left: %s", rel.ID, contents(rel)))
 			continue
+		}
+		if c.scene.body != "" && rel.Body != c.scene.body {
+			c.broken = append(c.broken, fmt.Sprintf("the notes are %q", rel.Body))
 		}
 		var want, got []string
 		for _, a := range wanted {

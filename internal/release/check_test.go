@@ -68,7 +68,7 @@ func TestWhatGitHubWouldRefuseIsNotSent(t *testing.T) {
 	for _, tt := range tests {
 		w := newWorld(t)
 		w.Tags[tt.tag] = true
-		_, err := w.client().Publish(t.Context(), tt.tag, tt.assets, w.with(tt.o))
+		_, err := w.client().Publish(t.Context(), tt.tag, tt.assets, tt.o)
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("tag %q, %+v: %v, want %q", tt.tag, tt.o, err, tt.want)
 		}
@@ -127,11 +127,7 @@ func (c changing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func publishThrough(t *testing.T, w *world, answer func(*http.Request, *http.Response) *http.Response) error {
 	t.Helper()
-	c, err := New(Config{Repo: "o/r", API: w.API, Token: "secret", Transport: changing{w.Server, answer}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = c.Publish(t.Context(), "v1", []Asset{file("a", "one")}, w.with(Options{}))
+	_, err := w.through(changing{w.Server, answer}).Publish(t.Context(), "v1", []Asset{file("a", "one")}, Options{})
 	return err
 }
 

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,12 @@ const DefaultAPI = "https://api.github.com"
 type Config struct {
 	Repo      string // "owner/name"
 	API       string // of GitHub Enterprise, or a test's; "" is DefaultAPI
-	Token     string // with "contents: write"
+	Token     string // with what Needs says
+	Needs     string // permission that the token is there for, in messages; "" is "contents: write"
 	UserAgent string // "" is "fledge"
+
+	Patience Patience
+	Report   func(Event) // is told what happens, from the goroutine of the call; may be nil
 
 	// Transport makes the requests; nil has one of its own that respects
 	// HTTPS_PROXY and gives up on connections that have gone silent.
@@ -37,6 +42,8 @@ type Client struct {
 	gh          *github.Client
 	plain       *http.Client // for bytes on other hosts: it has no token
 	date        atomic.Int64 // the newest time that the server told, in seconds since 1970
+	patience    Patience
+	report      func(Event) // may be nil
 }
 
 var goodRepo = regexp.MustCompile(`^([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)$`)
@@ -53,7 +60,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Token == "" || strings.ContainsFunc(cfg.Token, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return nil, &Error{
 			Reason: Unauthorized, What: "checking the release", Why: "there is no token, or one with characters that no token has",
-			Do: `set GITHUB_TOKEN to one that has "contents: write" for ` + cfg.Repo,
+			Do: fmt.Sprintf("set GITHUB_TOKEN to one that has %q for %s", cmp.Or(cfg.Needs, writeContents), cfg.Repo),
 		}
 	}
 	if cfg.API == "" {
@@ -69,7 +76,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Transport == nil {
 		cfg.Transport = defaultTransport()
 	}
-	c := &Client{owner: name[1], repo: name[2], api: api}
+	c := &Client{owner: name[1], repo: name[2], api: api, patience: cfg.Patience, report: cfg.Report}
 	base := &limited{base: cfg.Transport, date: &c.date}
 	// The token goes to the API and to the release's upload URL. So no redirect is
 	// followed: go-github would send the token along, and make a GET of a POST.
@@ -153,13 +160,15 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 // DownloadURL is where an asset of a published release is downloaded from, known
 // before it is uploaded. server is https://github.com or GITHUB_SERVER_URL.
 func DownloadURL(server, repo, tag, name string) string {
-	return fmt.Sprintf("%s/%s/releases/download/%s/%s", strings.TrimSuffix(server, "/"), repo, escapeTag(tag), url.PathEscape(name))
+	return fmt.Sprintf("%s/%s/releases/download/%s/%s", trimSlash(server), repo, escapeTag(tag), url.PathEscape(name))
 }
 
 // PageURL is the page of a published release.
 func PageURL(server, repo, tag string) string {
-	return fmt.Sprintf("%s/%s/releases/tag/%s", strings.TrimSuffix(server, "/"), repo, escapeTag(tag))
+	return fmt.Sprintf("%s/%s/releases/tag/%s", trimSlash(server), repo, escapeTag(tag))
 }
 
 // escapeTag keeps the slashes of a tag: GitHub's pages do.
 func escapeTag(tag string) string { return strings.ReplaceAll(url.PathEscape(tag), "%2F", "/") }
+
+func trimSlash(server string) string { return strings.TrimSuffix(server, "/") }

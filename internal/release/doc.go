@@ -1,6 +1,8 @@
 // Package release puts files on a GitHub release, through GitHub's REST API
 // (https://docs.github.com/rest/releases). It knows names, sizes, digests and a tag,
-// and nothing of what the files are.
+// and nothing of what the files are. Beside that it asks what goes with a release:
+// which one came before ([Client.Previous]), what changed between two commits
+// ([Client.Changed]), and that GitHub keeps an attestation ([Client.KeepAttestation]).
 //
 // [Client.Publish] looks at what is there, does what is missing, and looks again. It
 // finds the tag's release or draft, or makes a draft; uploads the files in the order

@@ -164,8 +164,31 @@ func isStatus(err error, status int) bool {
 	return ok && a.status == status
 }
 
-// judge turns the error of a request into an *again, an *Error, or the context's.
+// What a token may do, in the words of a workflow's permissions.
+const (
+	writeContents     = "contents: write"
+	readContents      = "contents: read"
+	writeAttestations = "attestations: write"
+)
+
+// judge turns the error of a request of Publish into an *again, an *Error, or the
+// context's.
 func (r *run) judge(ctx context.Context, what string, err error) error {
+	return r.c.judge(ctx, what, writeContents, err)
+}
+
+// permit says how a token gets a permission that it lacks.
+func (c *Client) permit(needs string) string {
+	text := fmt.Sprintf("the token lacks %q for %s/%s: add \"permissions: %s\" to the job", needs, c.owner, c.repo, needs)
+	if strings.HasSuffix(needs, "write") {
+		text += " (a pull request from a fork never has it)"
+	}
+	return text
+}
+
+// judge turns the error of a request that needs a permission into an *again, an *Error,
+// or the context's.
+func (c *Client) judge(ctx context.Context, what, needs string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -187,15 +210,15 @@ func (r *run) judge(ctx context.Context, what string, err error) error {
 	case s == http.StatusForbidden && a.says("workflow"):
 		e.Reason, e.Do = Forbidden, "push the tag first: a job's token cannot make a tag on a commit that changes .github/workflows"
 	case s == http.StatusForbidden:
-		e.Reason, e.Do = Forbidden, fmt.Sprintf(`the token lacks "contents: write" for %s/%s: add "permissions: contents: write" to the job (a pull request from a fork never has it)`, r.c.owner, r.c.repo)
+		e.Reason, e.Do = Forbidden, c.permit(needs)
 	case s == http.StatusNotFound:
-		e.Reason, e.Do = NotFound, fmt.Sprintf(`check the name %s/%s; GitHub says the same when the token lacks "contents: write" for a private repository`, r.c.owner, r.c.repo)
+		e.Reason, e.Do = NotFound, fmt.Sprintf(`check the name %s/%s; GitHub says the same when the token lacks %q for a private repository`, c.owner, c.repo, needs)
 	case s >= 300 && s < 400:
-		e.Reason, e.Why, e.Do = Rejected, fmt.Sprintf("%d: %s/%s has moved", s, r.c.owner, r.c.repo), "use the repository's present name"
+		e.Reason, e.Why, e.Do = Rejected, fmt.Sprintf("%d: %s/%s has moved", s, c.owner, c.repo), "use the repository's present name"
 	case s == http.StatusUnprocessableEntity && a.says("immutable"):
 		e.Reason, e.Do = Immutable, "use a new tag: neither the release nor its tag can be used again"
 	case s == http.StatusUnprocessableEntity && (a.names("pre_receive", "") || a.says("being restricted")):
-		e.Reason, e.Do = TagProtected, fmt.Sprintf("a rule of the repository protects tag %s: let the job's token past it, or push the tag as somebody who may", r.tag)
+		e.Reason, e.Do = TagProtected, "a rule of the repository protects the tag: let the job's token past it, or push the tag as somebody who may"
 	case s == http.StatusUnprocessableEntity && (a.names("name", "already_exists") || a.names("tag_name", "already_exists")):
 		e.Reason = Rejected
 		return &again{err: e}

@@ -154,10 +154,14 @@ func (r *run) checkTag(ctx context.Context) error {
 func (r *run) create(ctx context.Context) (*github.RepositoryRelease, error) {
 	what := "creating a draft of " + r.where()
 	req := github.CreateReleaseRequest{TagName: r.tag, Name: github.Ptr(r.title()), Draft: github.Ptr(true), Prerelease: github.Ptr(r.o.Prerelease)}
-	if notes := r.notes(); notes != "" {
+	notes, err := r.allNotes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if notes != "" {
 		req.Body = &notes
 	}
-	r.tell(Stage, "creating a draft of %s", r.where())
+	r.c.tell(Stage, "creating a draft of %s", r.where())
 	own, _, err := r.c.gh.Repositories.CreateRelease(ctx, r.c.owner, r.c.repo, req)
 	if err != nil {
 		// The tag is there, so GitHub's habit of saying 404 for a tag that a job's
@@ -165,7 +169,7 @@ func (r *run) create(ctx context.Context) (*github.RepositoryRelease, error) {
 		return nil, r.judge(ctx, what, err)
 	}
 	r.created, r.made, r.wrote = own.ID, true, true
-	r.tell(Detail, "draft %d", own.ID)
+	r.c.tell(Detail, "draft %d", own.ID)
 	for range visibleTries {
 		visible, err := r.listed(ctx, own.ID)
 		if err != nil {
@@ -174,7 +178,7 @@ func (r *run) create(ctx context.Context) (*github.RepositoryRelease, error) {
 		if visible {
 			break
 		}
-		if err := r.sleep(ctx, visibleWait); err != nil {
+		if err := r.c.sleep(ctx, visibleWait); err != nil {
 			return nil, err
 		}
 	}
@@ -197,9 +201,6 @@ func (r *run) listed(ctx context.Context, id int64) (bool, error) {
 // title is the name of a release that this run makes.
 func (r *run) title() string { return cmp.Or(r.o.Name, r.tag) }
 
-// notes are those of a release that this run makes.
-func (r *run) notes() string { return cmp.Or(r.o.Body, r.o.Notes) }
-
 // publish makes the draft public. Everything is on it.
 func (r *run) publish(ctx context.Context, rel *github.RepositoryRelease) error {
 	what := "publishing " + r.where()
@@ -212,11 +213,14 @@ func (r *run) publish(ctx context.Context, rel *github.RepositoryRelease) error 
 			return &again{err: &Error{Reason: Rejected, What: what, Why: fmt.Sprintf("another run made a draft before this one (id %d)", drafts[0].ID)}}
 		}
 	}
-	r.tell(Stage, "publishing %s", r.where())
+	r.c.tell(Stage, "publishing %s", r.where())
 	req := github.UpdateReleaseRequest{TagName: github.Ptr(r.tag), Draft: github.Ptr(false)}
-	body := r.o.Body
-	if rel.GetBody() == "" {
-		body = r.notes()
+	body := ""
+	if r.o.Body != "" || rel.GetBody() == "" {
+		var err error
+		if body, err = r.allNotes(ctx); err != nil {
+			return err
+		}
 	}
 	for _, f := range []struct {
 		to    **string
@@ -299,15 +303,16 @@ func (r *run) tidy(ctx context.Context, rel *github.RepositoryRelease) {
 		if d.ID == rel.ID || rel.Draft && !own {
 			continue
 		}
-		if err := r.drop(ctx, d.ID, own); err != nil {
+		if err := r.drop(ctx, d.ID, own, rel.GetBody()); err != nil {
 			r.warn(ctx, "draft %d (%s) has the same tag and was left: %v", d.ID, d.HTMLURL, err)
 		}
 	}
 }
 
 // drop deletes a draft with which nothing is lost. Title and notes of one that
-// another run made are compared with what this run would have made.
-func (r *run) drop(ctx context.Context, id int64, own bool) error {
+// another run made are compared with what this run would have made; the notes may also
+// be those that the release has.
+func (r *run) drop(ctx context.Context, id int64, own bool, body string) error {
 	d, _, err := r.c.gh.Repositories.GetRelease(ctx, r.c.owner, r.c.repo, id) // the list may be old
 	switch {
 	case isStatus(err, http.StatusNotFound):
@@ -321,13 +326,13 @@ func (r *run) drop(ctx context.Context, id int64, own bool) error {
 	if err != nil {
 		return err
 	}
-	if !plain || !own && (d.GetName() != r.title() || d.GetBody() != r.notes()) {
+	if !plain || !own && (d.GetName() != r.title() || d.GetBody() != r.notes() && d.GetBody() != body) {
 		return errors.New("it has files, a title or notes of its own")
 	}
 	if _, err := r.c.gh.Repositories.DeleteRelease(ctx, r.c.owner, r.c.repo, id); err != nil && !isStatus(err, http.StatusNotFound) {
 		return r.judge(ctx, "deleting it", err)
 	}
-	r.tell(Detail, "deleted draft %d, which had nothing of its own", id)
+	r.c.tell(Detail, "deleted draft %d, which had nothing of its own", id)
 	return nil
 }
 
@@ -338,5 +343,5 @@ func (r *run) warn(ctx context.Context, format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...)
 	r.warnings = append(r.warnings, text)
-	r.tell(Notice, "%s", text)
+	r.c.tell(Notice, "%s", text)
 }

@@ -1,13 +1,9 @@
 package release
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"time"
 )
 
 // Asset is one file to be put on a release.
@@ -46,21 +42,15 @@ type Options struct {
 	Name, Body string
 	// Notes are the notes of a release that would have none.
 	Notes string
-	Clash Clash
+	// GenerateNotes has GitHub list what was merged since the previous release of the
+	// same prefix (see [SplitTag]), behind Body or Notes and a blank line. Notes that
+	// a draft or a published release has are left as they are. What does not fit
+	// into MaxNotes is left out, and so is all of it when GitHub refuses, with a
+	// warning.
+	GenerateNotes bool
+	Clash         Clash
 	// DryRun only reads, and tells what would be done.
 	DryRun bool
-
-	// Attempts is how often in a row something may fail, with no asset more in
-	// its place than before; 0 means 6.
-	Attempts int
-	// MaxWait is the longest wait that a server is granted; 0 means 15 minutes.
-	MaxWait time.Duration
-	// Sleep waits, or returns early with the context's error; nil uses a timer.
-	Sleep func(ctx context.Context, d time.Duration) error
-	// Random yields numbers in [0, 1) for the waits between tries; nil uses math/rand.
-	Random func() float64
-	// Report, if set, is told what happens, from the goroutine of Publish.
-	Report func(Event)
 }
 
 // Kind is what an [Event] is about.
@@ -73,7 +63,7 @@ const (
 	Notice               // Message: something the user should know, such as a wait
 )
 
-// Event is something that happens while publishing.
+// Event is something that happens during a call.
 type Event struct {
 	Kind        Kind
 	Message     string
@@ -145,50 +135,22 @@ type run struct {
 	did      map[string]Done  // what this run did for a wanted name
 	digests  map[int64]string // of assets that GitHub gives no digest of
 	score    int              // how far this pass came
-	best     int              // how far any pass came
-	waited   time.Duration    // for other runs
+	merged   *string          // the notes that GitHub generated, once it was asked
 	warnings []string
 }
 
 // loop makes passes until one comes to the end.
-func (r *run) loop(ctx context.Context) (*Result, error) {
-	for failures := 1; ; failures++ {
+func (r *run) loop(ctx context.Context) (result *Result, err error) {
+	err = r.c.persist(ctx, func() (int, error) {
 		r.score = 0
-		result, err := r.pass(ctx)
-		if err == nil {
-			return result, nil
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		var again *again
-		if !errors.As(err, &again) {
-			return nil, err
-		}
-		if r.score > r.best {
-			r.best, failures = r.score, 1
-		}
-		if failures >= cmp.Or(r.o.Attempts, 6) {
-			again.err.Why += fmt.Sprintf(" (%d tries)", failures)
-			return nil, again.err
-		}
-		if again.wait > cmp.Or(r.o.MaxWait, 15*time.Minute) {
-			again.err.Do = fmt.Sprintf("run the same again in %v: it goes on where this run ended", again.wait)
-			return nil, again.err
-		}
-		wait := again.wait
-		if wait == 0 {
-			wait = r.backoff(failures)
-		}
-		if again.others && r.waited < waitForOthers {
-			failures--
-			r.waited += wait
-		}
-		r.tell(Notice, "%s: %s; trying again in %v", again.err.What, again.err.Why, wait.Round(time.Second/10))
-		if err := r.sleep(ctx, wait); err != nil {
-			return nil, err
-		}
+		var err error
+		result, err = r.pass(ctx)
+		return r.score, err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return result, nil
 }
 
 // pass does what is missing, from the start.
@@ -220,37 +182,6 @@ func (r *run) pass(ctx context.Context) (*Result, error) {
 		r.score++
 	}
 	return r.finish(ctx, rel.ID)
-}
-
-// backoff is the wait before another try: at most 1 s after the first failure,
-// doubled with each up to 60 s, and random, so that several runs do not meet again.
-func (r *run) backoff(failures int) time.Duration {
-	random := r.o.Random
-	if random == nil {
-		random = rand.Float64
-	}
-	most := min(time.Second<<min(failures-1, 10), time.Minute)
-	return time.Duration((0.1 + 0.9*random()) * float64(most))
-}
-
-func (r *run) sleep(ctx context.Context, d time.Duration) error {
-	if r.o.Sleep != nil {
-		return r.o.Sleep(ctx, d)
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (r *run) tell(kind Kind, format string, args ...any) {
-	if r.o.Report != nil {
-		r.o.Report(Event{Kind: kind, Message: fmt.Sprintf(format, args...)})
-	}
 }
 
 // where names the release in messages.

@@ -113,7 +113,7 @@ func TestInterruptedRunIsContinued(t *testing.T) {
 		}
 	}
 	files := []Asset{file("a", "one"), file("b", "two"), file("c", "three")}
-	if _, err := w.client().Publish(ctx, "v1", files, w.with(Options{})); !errors.Is(err, context.Canceled) {
+	if _, err := w.client().Publish(ctx, "v1", files, Options{}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error is %v", err)
 	}
 	if r := w.release(); !r.Draft {
@@ -220,7 +220,7 @@ func TestCancelledExchangeIsCompleted(t *testing.T) {
 			cancel()
 		}
 	}
-	_, err := w.client().Publish(ctx, "v1", []Asset{file("a", "new")}, w.with(Options{Clash: ClashReplace}))
+	_, err := w.client().Publish(ctx, "v1", []Asset{file("a", "new")}, Options{Clash: ClashReplace})
 	if !errors.Is(err, context.Canceled) || contents(w.release()) != "a.old-2=old a=new" {
 		t.Errorf("%v: %s", err, contents(w.release()))
 	}
@@ -333,7 +333,8 @@ func TestChangedFileIsToldAndNotPublished(t *testing.T) {
 	}
 	for _, text := range []string{"on", "ones"} {
 		a.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
-		if _, err := w.publish(Options{Attempts: 1}, a); err == nil {
+		w.patience.Attempts = 1
+		if _, err := w.publish(Options{}, a); err == nil {
 			t.Errorf("a file of %d bytes is taken for one of 3", len(text))
 		}
 	}
@@ -388,7 +389,7 @@ func TestReleaseThatBecomesImmutable(t *testing.T) {
 		if r.Method == http.MethodPost && r.URL.Query().Get("name") == "b" {
 			w.Fault = nil
 			var err error
-			if other, err = w.client().Publish(t.Context(), "v1", []Asset{file("a", "one")}, w.with(Options{})); err != nil {
+			if other, err = w.client().Publish(t.Context(), "v1", []Asset{file("a", "one")}, Options{}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -415,7 +416,7 @@ func TestTagsWithSlashes(t *testing.T) {
 	const tag = "plugins/a/v1.0+x"
 	w.Tags[tag] = true
 	for range 2 {
-		got, err := w.client().Publish(t.Context(), tag, []Asset{file("a", "one")}, w.with(Options{}))
+		got, err := w.client().Publish(t.Context(), tag, []Asset{file("a", "one")}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -460,7 +461,7 @@ func TestSeveralDrafts(t *testing.T) {
 	t.Run("a lower one is visible late", func(t *testing.T) {
 		w := newWorld(t)
 		w.ListDelay = func() time.Duration { return time.Minute }
-		if _, err := w.client().Publish(t.Context(), "v1", []Asset{file("theirs", "x")}, w.with(Options{Draft: true})); err != nil {
+		if _, err := w.client().Publish(t.Context(), "v1", []Asset{file("theirs", "x")}, Options{Draft: true}); err != nil {
 			t.Fatal(err)
 		}
 		w.ListDelay = nil
@@ -533,7 +534,7 @@ func TestPublishedReleaseIsNotDeleted(t *testing.T) {
 		all := w.Releases()
 		if failed && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, fmt.Sprintf("releases/%d", all[1].ID)) {
 			w.Fault = nil
-			if _, err := w.client().Publish(t.Context(), "v1", []Asset{file("a", "one")}, w.with(Options{ID: all[1].ID})); err != nil {
+			if _, err := w.client().Publish(t.Context(), "v1", []Asset{file("a", "one")}, Options{ID: all[1].ID}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -607,16 +608,13 @@ func TestSums(t *testing.T) {
 	})
 	t.Run("served otherwise", func(t *testing.T) {
 		w := newWorld(t)
-		c, err := New(Config{Repo: "o/r", API: w.API, Token: "secret", Transport: changing{w.Server, func(r *http.Request, resp *http.Response) *http.Response {
+		c := w.through(changing{w.Server, func(r *http.Request, resp *http.Response) *http.Response {
 			if r.URL.Host == "objects.github.test" {
 				return withBody(resp, strings.NewReader(line(b, "a")))
 			}
 			return resp
-		}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = c.Publish(t.Context(), "v1", []Asset{a, file(SumsName, line(a, "a"))}, w.with(Options{}))
+		}})
+		_, err := c.Publish(t.Context(), "v1", []Asset{a, file(SumsName, line(a, "a"))}, Options{})
 		var e *Error
 		if !errors.As(err, &e) || e.Reason != Checksums || !strings.Contains(err.Error(), "GitHub serves other lines than were uploaded (6 tries)") || !w.release().Draft {
 			t.Errorf("error %v, release %+v", err, w.release())
@@ -724,13 +722,14 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	t.Run("no connection", func(t *testing.T) {
 		w := newWorld(t)
 		w.Fault = func(*http.Request) ghrelease.Fault { return ghrelease.CutBefore }
-		w.refused(Unavailable, Options{Attempts: 2}, files, "finding release v1 of o/r: connection reset by peer (2 tries)")
+		w.patience.Attempts = 2
+		w.refused(Unavailable, Options{}, files, "finding release v1 of o/r: connection reset by peer (2 tries)")
 	})
 	t.Run("a rule protects the tag", func(t *testing.T) {
 		w := newWorld(t)
 		w.Protected["v1"] = true
 		w.OnChange = func(*ghrelease.Server) { delete(w.Tags, "v1") } // after it was seen
-		w.refused(TagProtected, Options{}, files, "creations being restricted", "protects tag v1")
+		w.refused(TagProtected, Options{}, files, "release v1 of o/r", "creations being restricted", "protects the tag")
 	})
 }
 
@@ -764,7 +763,8 @@ func TestRateLimitsAreWaitedFor(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.Fault = func(*http.Request) ghrelease.Fault { return ghrelease.Primary }
-	w.refused(RateLimited, Options{MaxWait: time.Minute}, []Asset{file("a", "one")}, "API rate limit exceeded", "run the same again in 1m30s")
+	w.patience.MaxWait = time.Minute
+	w.refused(RateLimited, Options{}, []Asset{file("a", "one")}, "API rate limit exceeded", "run the same again in 1m30s")
 }
 
 // A failure counts only as long as nothing gets better.
@@ -838,9 +838,8 @@ func TestOverHTTP(t *testing.T) {
 		faults := map[int32]ghrelease.Fault{2: ghrelease.CutAnswer, 7: ghrelease.CutAfter, 14: ghrelease.CutUpload, 22: ghrelease.Before502}
 		return faults[n.Add(1)]
 	}
-	o := Options{Sleep: func(context.Context, time.Duration) error { return nil }}
 	client := func() *Client {
-		c, err := New(Config{Repo: "o/r", API: w.API, Token: "secret"})
+		c, err := New(Config{Repo: "o/r", API: w.API, Token: "secret", Patience: restless})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -848,17 +847,20 @@ func TestOverHTTP(t *testing.T) {
 	}
 	a := file("a", strings.Repeat("one", 1<<18))
 	files := []Asset{a, file("SHA256SUMS", strings.TrimPrefix(a.Digest, "sha256:")+"  a\n"), file("manifest.json", "{}")}
-	got, err := client().Publish(t.Context(), "v1", files, o)
+	got, err := client().Publish(t.Context(), "v1", files, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.Draft || done(got) != "a uploaded, SHA256SUMS uploaded, manifest.json uploaded" || n.Load() < 22 {
 		t.Errorf("result %+v after %d requests", got, n.Load())
 	}
-	if got, err = client().Publish(t.Context(), "v1", files, o); err != nil || done(got) != "a skipped, SHA256SUMS skipped, manifest.json skipped" {
+	if got, err = client().Publish(t.Context(), "v1", files, Options{}); err != nil || done(got) != "a skipped, SHA256SUMS skipped, manifest.json skipped" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// restless waits for nothing.
+var restless = Patience{Sleep: func(context.Context, time.Duration) error { return nil }, Attempts: 1000}
 
 // Two runs at once, for the race detector.
 func TestTwoRunsAtOnceOverHTTP(t *testing.T) {
@@ -869,9 +871,9 @@ func TestTwoRunsAtOnceOverHTTP(t *testing.T) {
 	errs := make(chan error, 2)
 	for range 2 {
 		go func() {
-			c, err := New(Config{Repo: "o/r", API: w.API, Token: "secret"})
+			c, err := New(Config{Repo: "o/r", API: w.API, Token: "secret", Patience: restless})
 			if err == nil {
-				_, err = c.Publish(t.Context(), "v1", []Asset{file("a", "one"), file("b", "two")}, Options{Sleep: func(context.Context, time.Duration) error { return nil }, Attempts: 1000})
+				_, err = c.Publish(t.Context(), "v1", []Asset{file("a", "one"), file("b", "two")}, Options{})
 			}
 			errs <- err
 		}()

@@ -440,7 +440,7 @@ func (r *run) remove(ctx context.Context, at *remote) error {
 		return nil
 	}
 	if err == nil {
-		r.tell(Detail, "removed %s", at.name)
+		r.c.tell(Detail, "removed %s", at.name)
 	}
 	return r.judge(ctx, "removing "+at.name+" from "+r.where(), err)
 }
@@ -469,7 +469,7 @@ func (r *run) upload(ctx context.Context, rel *github.RepositoryRelease, want As
 		return nil, &Error{Reason: Changed, What: what, Why: err.Error(), Err: err}
 	}
 	defer file.Close()
-	r.tell(Stage, "uploading %s (%d of %d)", want.Name, number+1, len(r.assets))
+	r.c.tell(Stage, "uploading %s (%d of %d)", want.Name, number+1, len(r.assets))
 	body := &sent{r: r, from: file, hash: sha256.New(), total: want.Size}
 	r.wrote = true
 	answer, _, err := r.c.gh.Repositories.UploadReleaseAssetFromRelease(ctx, rel, &github.UploadOptions{Name: name, MediaType: cmp.Or(want.MediaType, "application/octet-stream")}, body, want.Size)
@@ -542,8 +542,8 @@ func (s *sent) Read(p []byte) (int, error) {
 	if err != nil && err != io.EOF {
 		s.err = err
 	}
-	if s.r.o.Report != nil && n > 0 {
-		s.r.o.Report(Event{Kind: Progress, Done: s.done, Total: s.total})
+	if s.r.c.report != nil && n > 0 {
+		s.r.c.report(Event{Kind: Progress, Done: s.done, Total: s.total})
 	}
 	return n, err
 }

@@ -27,18 +27,22 @@ func TestContractIsThere(t *testing.T) {
 // world is a GitHub, and a clock that only sleeping moves.
 type world struct {
 	*ghrelease.Server
-	t      *testing.T
-	now    time.Time
-	slept  []time.Duration
-	events []string
-	writes []string // "METHOD path" of requests that were answered, other than GET
-	gets   int
+	t        *testing.T
+	patience Patience // attempts and longest wait
+	now      time.Time
+	slept    []time.Duration
+	events   []string
+	writes   []string // "METHOD path" of requests that were answered, other than GET
+	gets     int
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{Server: ghrelease.New("o/r", "v1"), t: t, now: time.Unix(1_700_000_000, 0)}
 	w.Server.Token, w.Server.Now, w.Server.Contract = "secret", func() time.Time { return w.now }, ghrelease.TheContract(t)
 	w.Server.Log = func(r *http.Request, _ int) {
+		if r.URL.Host == "api.github.test" && r.Header.Get("X-Github-Api-Version") == "" {
+			t.Errorf("%s %s names no version of the API", r.Method, r.URL)
+		}
 		if r.Method == http.MethodGet {
 			w.gets++
 			return
@@ -53,32 +57,36 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) client() *Client {
+func (w *world) client() *Client { return w.through(w.Server) }
+
+// through is a client whose requests a transport makes.
+func (w *world) through(t http.RoundTripper) *Client {
 	w.t.Helper()
-	c, err := New(Config{Repo: "o/r", API: w.API, Token: "secret", Transport: w.Server})
+	c, err := New(w.config(t))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return c
 }
 
-// with fills in the world's clock.
-func (w *world) with(o Options) Options {
-	o.Sleep = func(ctx context.Context, d time.Duration) error {
+// config has the world's clock.
+func (w *world) config(t http.RoundTripper) Config {
+	p := w.patience
+	p.Sleep = func(ctx context.Context, d time.Duration) error {
 		w.slept, w.now = append(w.slept, d), w.now.Add(d)
 		return ctx.Err()
 	}
-	o.Random = func() float64 { return 0.5 }
-	o.Report = func(e Event) {
+	p.Random = func() float64 { return 0.5 }
+	report := func(e Event) {
 		if e.Kind != Progress {
 			w.events = append(w.events, e.Message)
 		}
 	}
-	return o
+	return Config{Repo: "o/r", API: w.API, Token: "secret", Transport: t, Patience: p, Report: report}
 }
 
 func (w *world) publish(o Options, assets ...Asset) (*Result, error) {
-	return w.client().Publish(w.t.Context(), "v1", assets, w.with(o))
+	return w.client().Publish(w.t.Context(), "v1", assets, o)
 }
 
 // must publishes what has to succeed.

@@ -49,6 +49,24 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+func TestNotesInstallEachOfSeveralPlugins(t *testing.T) {
+	var files []File
+	for _, name := range []string{"web", "db"} {
+		files = append(files, File{Name: name + ".img", Digest: digest("a")}, File{Name: name + ".manifest.json", Digest: digest("c"), Manifest: plugin(name, base+name+".img", digest("a"))})
+	}
+	r := about(files...)
+	got := r.Notes()
+	for _, name := range []string{"web", "db"} {
+		want := "volar plugins install --manifest " + base + name + ".manifest.json\nvolar vms create NAME --plugin " + name + " --cpu 2 --memory 512\n"
+		if strings.Count(got, want) != 1 {
+			t.Errorf("notes have no\n%s\nbut\n%s", want, got)
+		}
+	}
+	if problems := r.Problems(); len(problems) > 0 {
+		t.Errorf("problems %+v", problems)
+	}
+}
+
 func TestNotesNameTheBestProof(t *testing.T) {
 	m := File{Name: "manifest.json", Digest: digest("c"), Manifest: plugin("web", base+"web.img", "")}
 	for want, files := range map[string][]File{

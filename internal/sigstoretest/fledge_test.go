@@ -16,6 +16,7 @@ import (
 	"github.com/volant/fledge-action/attest/sign"
 	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/internal/elftest"
+	"github.com/volant/fledge-action/internal/ghrelease"
 	"github.com/volant/fledge-action/internal/ghtest"
 	"github.com/volant/fledge-action/internal/sigstoretest"
 )
@@ -294,5 +295,51 @@ func TestFledgeRefusesAnAgentOfAnotherSigstore(t *testing.T) {
 		toml := strings.Replace(fledgeTOML, "source_strategy = \"local\"\npath = \"kestrel\"", "base_url = \""+api.URL+"\"", 1)
 		check(t, os.WriteFile(filepath.Join(w.dir, "fledge.toml"), []byte(toml), 0o644))
 		w.want(t, tt.code, tt.says, "build", "-o", "out/web.cpio.gz", "--attest", "off")
+	}
+}
+
+// TestFledgeHasGitHubKeepAttestations, and finds them there when the bundles are lost.
+func TestFledgeHasGitHubKeepAttestations(t *testing.T) {
+	w := newWorkshop(t, sigstoretest.Options{})
+	repo := w.Claims().Repository
+	api := ghrelease.New(repo)
+	api.Token, api.Contract = "job-token", ghrelease.TheContract(t)
+	api.Start(t)
+	run := func(code int, says string, args ...string) {
+		t.Helper()
+		cmd := w.command(t, args...)
+		cmd.Env = append(cmd.Env, "GITHUB_API_URL="+api.API, "GITHUB_REPOSITORY="+repo, "GITHUB_TOKEN=job-token")
+		out, _ := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != code || !strings.Contains(string(out), says) {
+			t.Errorf("fledge %s: exit code %d and %q; want %d and %q", strings.Join(args, " "), got, out, code, says)
+		}
+	}
+	run(0, "notice: attestations are not kept at GitHub: it does not know the Sigstore of --trusted-root", w.build("--github-attestations", "auto")...)
+	if n := len(api.Attestations()); n != 0 {
+		t.Errorf("%d attestations are kept", n)
+	}
+	api.SetRefusal(404)
+	run(1, "0 of 3 attestations kept at GitHub: go on with 'fledge attest --sign none", w.build("--github-attestations", "required")...)
+	if got := w.out(t); got != everything {
+		t.Errorf("the build left %s", got)
+	}
+	api.SetRefusal(0)
+	size := w.LogSize()
+	run(0, "https://github.com/"+repo+"/attestations/3\n", "attest", "--sign", "none", "--github-attestations", "required", "out/web.cpio.gz")
+	if n := len(api.Attestations()); n != 3 || w.LogSize() != size {
+		t.Errorf("%d attestations are kept, and the log has %d entries, before %d", n, w.LogSize(), size)
+	}
+	for _, name := range []string{"web.sigstore.json", "web.intoto.jsonl"} {
+		check(t, os.Remove(filepath.Join(w.dir, "out", name)))
+	}
+	for _, target := range []string{"out/web.cpio.gz", "out/manifest.json"} {
+		run(0, "3 of "+repo, "verify", target, "--trusted-root", w.TrustedRoot, "--repo", repo, "--base-url", api.API)
+	}
+	run(1, "not verified", "verify", "out/web.cpio.gz", "--trusted-root", w.TrustedRoot, "--repo", repo, "--cert-oidc-issuer", "https://issuer.example", "--base-url", api.API)
+	for _, v := range api.Violations() {
+		t.Errorf("against GitHub's contract: %s", v)
+	}
+	if strays := w.Strays(); len(strays) > 0 {
+		t.Errorf("somebody asked for %q", strays)
 	}
 }

@@ -10,8 +10,9 @@
 // dynamic loader of theirs), "kernel" (a guest
 // kernel for QEMU), "fledge" (cmd/fledge can be built), "npm" (the modules of
 // tools/npm are installed), "schemas" (the modules of tools/schemas are in Go's
-// module cache), "sigstore" and "cosign" (make e2e-sigstore-tools has built its
-// programs), "programs" (the machine's own are ELF files with libraries), "proc" and
+// module cache), "act" (make e2e-act-tools has built it), "sigstore" and "cosign" (make e2e-sigstore-tools has built its
+// programs), "docker" (a Docker daemon can be started, see internal/dockertest),
+// "programs" (the machine's own are ELF files with libraries), "proc" and
 // "full" (/proc, /dev/full), "fifo", "tmpfile" and "sparse" (the temporary folder
 // takes FIFOs, O_TMPFILE, files of 2 TiB).
 package testneed

@@ -2,10 +2,12 @@ package verifytarget
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/attest/verify"
 )
 
@@ -31,11 +33,12 @@ func Check(ctx context.Context, found *Found, p verify.Policy) (*Report, error) 
 		r.Nothing = true
 		return r, p.Check()
 	}
+	about := byDigest(found.Bundles)
 	for i, file := range found.Files {
 		if !file.Required {
 			continue
 		}
-		ok, err := r.file(ctx, file, p)
+		ok, err := r.file(ctx, file, about.of(file.SHA256), p)
 		if err != nil {
 			return nil, err
 		}
@@ -65,8 +68,8 @@ func (r *Report) covers(f File) bool {
 }
 
 // file verifies one file.
-func (r *Report) file(ctx context.Context, f File, p verify.Policy) (ok bool, err error) {
-	result, err := verify.Digest(ctx, f.SHA256, f.Name, r.Found.Bundles, p)
+func (r *Report) file(ctx context.Context, f File, bundles []verify.Bundle, p verify.Policy) (ok bool, err error) {
+	result, err := verify.Digest(ctx, f.SHA256, f.Name, bundles, p)
 	var refused *verify.Error
 	switch {
 	case errors.As(err, &refused):
@@ -96,7 +99,10 @@ func (r *Report) uncovered(f File) {
 	}
 	for _, b := range r.Bundles {
 		for _, s := range b.Statement.Subject {
-			if s.Name == f.Name {
+			if f.several && s.Name == f.Name && ownSums(b.Statement.Subject, s) {
+				continue // of one plugin, before the others were added
+			}
+			if s.Name == f.Name || f.Role == Manifest && s.Name == manifestName {
 				r.Problems = add(r.Problems, &verify.Problem{
 					Kind: Changed, Message: fmt.Sprintf("%s (sha256:%s) is not the one that was signed (sha256:%s)", f.Name, f.SHA256, s.SHA256()),
 				})
@@ -105,6 +111,51 @@ func (r *Report) uncovered(f File) {
 		}
 	}
 	r.Notes = append(r.Notes, f.Name+" is not among the files that were signed")
+}
+
+// ownSums tells whether checksums that were signed are those of the other files that
+// were signed with them.
+func ownSums(subjects []statement.Subject, sums statement.Subject) bool {
+	var others []statement.Subject
+	for _, s := range subjects {
+		if s.Name != sums.Name {
+			others = append(others, s)
+		}
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(statement.Sums(others))) == sums.SHA256()
+}
+
+// An index tells which bundles to look at for a file. What it says is not verified.
+type index struct {
+	all, bad []verify.Bundle            // bad cannot be read
+	named    map[string][]verify.Bundle // by the sha256 of a subject
+}
+
+func byDigest(bundles []verify.Bundle) index {
+	x := index{all: bundles, named: map[string][]verify.Bundle{}}
+	for _, b := range bundles {
+		subjects := verify.Subjects(b)
+		if len(subjects) == 0 {
+			x.bad = append(x.bad, b)
+		}
+		seen := map[string]bool{}
+		for _, s := range subjects {
+			if !seen[s.SHA256()] {
+				x.named[s.SHA256()] = append(x.named[s.SHA256()], b)
+			}
+			seen[s.SHA256()] = true
+		}
+	}
+	return x
+}
+
+// of are the bundles that name a file, and those that cannot be read; all if none names
+// it, to say so of each.
+func (x index) of(digest string) []verify.Bundle {
+	if len(x.named[digest]) == 0 {
+		return x.all
+	}
+	return append(slices.Clone(x.named[digest]), x.bad...)
 }
 
 // add adds a problem that is not there yet: one bundle is judged for several

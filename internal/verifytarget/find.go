@@ -44,7 +44,8 @@ type File struct {
 	Size     int64  // bytes
 	Required bool   // it has to be verified; the others have to agree with what was signed
 
-	from place
+	from    place
+	several bool // checksums of several plugins
 }
 
 // Found is what belongs to a target.
@@ -68,6 +69,8 @@ type finder struct {
 	Options
 	found *Found
 	peek  bool // only bundles matter: nothing is hashed
+
+	several bool // the checksums beside the artifact are of several plugins
 }
 
 // Find finds the files and bundles that belong to a target.
@@ -106,7 +109,7 @@ func (f *finder) find(ctx context.Context, target string) error {
 	} else {
 		err = f.local(ctx, target)
 	}
-	if err == nil && len(f.found.Bundles) == 0 && !f.Offline {
+	if err == nil && len(f.Bundles) == 0 && !f.Offline {
 		err = f.askGitHub(ctx)
 	}
 	return err
@@ -221,7 +224,10 @@ func checksumOf(m *manifest.Manifest) string {
 	if m.Rootfs != nil {
 		return m.Rootfs.Checksum
 	}
-	return m.Initramfs.Checksum
+	if m.Initramfs != nil {
+		return m.Initramfs.Checksum
+	}
+	return ""
 }
 
 // artifact finds what belongs to an artifact.
@@ -266,6 +272,7 @@ func (f *finder) companion(ctx context.Context, p place, name string, artifact F
 	if err != nil {
 		return err
 	}
+	file.several = f.several && file.Role == Sums
 	f.found.Files = append(f.found.Files, file)
 	return nil
 }
@@ -281,7 +288,7 @@ func (f *finder) compareManifest(ctx context.Context, p place, name string, arti
 		f.note("%s is no manifest that Volant reads: %v", p.where(name), err)
 		return false, nil
 	}
-	if other := lastName(artifactOf(m)); other != artifact.Name {
+	if other := lastName(artifactOf(m)); other != artifact.Name && (name != stem(artifact.Name)+manifestSuffix || checksumOf(m) == "") {
 		f.note("%s is about another artifact, %q", p.where(name), other)
 		return false, nil
 	}
@@ -314,8 +321,20 @@ func (f *finder) compareSums(ctx context.Context, p place, name string, artifact
 	if !slices.ContainsFunc(sums, func(s statement.Subject) bool { return s.Name == artifact.Name }) {
 		return false, nil
 	}
+	f.several = several(sums)
 	f.checkSums(p.where(name), sums)
 	return true, nil
+}
+
+// several tells whether checksums are of several plugins.
+func several(sums []statement.Subject) bool {
+	artifacts := 0
+	for _, s := range sums {
+		if role(s.Name) == Artifact {
+			artifacts++
+		}
+	}
+	return artifacts > 1
 }
 
 // checkSums compares checksums with the files of those names.
@@ -356,7 +375,7 @@ func (f *finder) manifest(ctx context.Context, p place, name string, m *manifest
 	}
 	for _, at := range places {
 		for _, c := range companions(base) {
-			if c == manifestName {
+			if role(c) == Manifest {
 				continue
 			}
 			if err := f.companion(ctx, at, c, artifact); err != nil {
@@ -453,6 +472,11 @@ func (f *finder) all(ctx context.Context, p place, names []string, sums []statem
 			return err
 		}
 		file.Required = true
+		if file.Role == Sums && several(sums) {
+			// Jobs that build one plugin each cannot sign it. Every file that it lists is
+			// required.
+			file.Required, file.several = false, true
+		}
 		f.found.Files = append(f.found.Files, file)
 		for _, b := range bundleNames(name) {
 			if !slices.Contains(bundles, b) {
@@ -465,16 +489,28 @@ func (f *finder) all(ctx context.Context, p place, names []string, sums []statem
 		if file.Role != Manifest {
 			continue
 		}
-		for _, artifact := range f.found.Files {
-			if artifact.Role != Artifact {
-				continue
-			}
+		for _, artifact := range f.artifactsOf(file.Name) {
 			if _, err := f.compareManifest(ctx, p, file.Name, artifact); err != nil {
 				return err
 			}
 		}
 	}
 	return f.bundles(ctx, p, bundles)
+}
+
+// artifactsOf are those that a manifest may be about: the one whose name it has, else all.
+func (f *finder) artifactsOf(manifest string) []File {
+	var all []File
+	for _, file := range f.found.Files {
+		if file.Role != Artifact {
+			continue
+		}
+		if manifest == stem(file.Name)+manifestSuffix {
+			return []File{file}
+		}
+		all = append(all, file)
+	}
+	return all
 }
 
 // release finds what belongs to a release.
@@ -538,23 +574,45 @@ func (f *finder) bundles(ctx context.Context, p place, names []string) error {
 	return nil
 }
 
-// askGitHub asks for the attestations of the first file.
+// askGitHub asks for the attestations of the first file if there is no bundle, and
+// for those of each of several artifacts that no bundle is about.
 func (f *finder) askGitHub(ctx context.Context) error {
-	if len(f.Repos) == 0 || len(f.found.Files) == 0 {
+	files := f.unspoken()
+	if len(f.Repos) == 0 || len(files) == 0 {
 		return nil
 	}
 	g, err := newGitHub(f.Options)
 	if err != nil {
 		return err
 	}
-	for _, repo := range f.Repos {
-		bundles, err := g.attestations(ctx, repo, f.found.Files[0].SHA256)
-		if err != nil {
-			return err
+	for _, file := range files {
+		for _, repo := range f.Repos {
+			bundles, err := g.attestations(ctx, repo, file.SHA256)
+			if err != nil {
+				return err
+			}
+			f.found.Bundles = append(f.found.Bundles, bundles...)
 		}
-		f.found.Bundles = append(f.found.Bundles, bundles...)
 	}
 	return nil
+}
+
+// unspoken are the files whose attestations GitHub is asked for.
+func (f *finder) unspoken() []File {
+	var artifacts []File
+	for _, file := range f.found.Files {
+		if file.Role == Artifact {
+			artifacts = append(artifacts, file)
+		}
+	}
+	if len(artifacts) < 2 {
+		if len(f.found.Bundles) > 0 || len(f.found.Files) == 0 {
+			return nil
+		}
+		return f.found.Files[:1]
+	}
+	about := byDigest(f.found.Bundles)
+	return slices.DeleteFunc(artifacts, func(file File) bool { return len(about.named[file.SHA256]) > 0 })
 }
 
 // hash reads a file to its end.

@@ -24,6 +24,10 @@ const (
 	sumsName     = "SHA256SUMS"
 )
 
+// manifestSuffix is behind the stem of an artifact in the name of its manifest, where
+// there are several plugins.
+const manifestSuffix = "." + manifestName
+
 // suffixes are what artifacts' names end in.
 var suffixes = []string{".img", ".cpio.gz", ".cpio.zst", ".cpio"}
 
@@ -40,7 +44,7 @@ func stem(name string) string {
 // role tells what a file is by its name.
 func role(name string) Role {
 	switch {
-	case name == manifestName:
+	case name == manifestName, strings.HasSuffix(name, manifestSuffix) && name != manifestSuffix:
 		return Manifest
 	case name == sumsName:
 		return Sums
@@ -72,7 +76,7 @@ func bundleNames(name string) []string {
 // the others, last.
 func companions(name string) []string {
 	s := stem(name)
-	return []string{manifestName, s + ".spdx.json", s + ".cdx.json", s + ".build.json", sumsName}
+	return []string{s + manifestSuffix, manifestName, s + ".spdx.json", s + ".cdx.json", s + ".build.json", sumsName}
 }
 
 // lastName is the last part of a path or a URL's path.

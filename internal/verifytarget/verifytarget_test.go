@@ -125,7 +125,7 @@ func TestNames(t *testing.T) {
 		t.Errorf("bundles of web: %q, want %q", got, want)
 	}
 	for name, want := range map[string]Role{
-		"manifest.json": Manifest, "SHA256SUMS": Sums, "web.spdx.json": SBOM, "web.cdx.json": SBOM, "web.build.json": Record, "web.img": Artifact, "README.md": Other,
+		"manifest.json": Manifest, "web.manifest.json": Manifest, ".manifest.json": Other, "web.manifest.json.sigstore.json": Other, "SHA256SUMS": Sums, "web.spdx.json": SBOM, "web.cdx.json": SBOM, "web.build.json": Record, "web.img": Artifact, "README.md": Other,
 	} {
 		if got := role(name); got != want {
 			t.Errorf("role of %q is %q, want %q", name, got, want)

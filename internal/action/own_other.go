@@ -1,0 +1,9 @@
+//go:build !unix
+
+package action
+
+import "io/fs"
+
+func ownerOf(fs.FileInfo) (uid, gid int, ok bool) { return 0, 0, false }
+
+func inodeOf(fs.FileInfo) (inode, bool) { return inode{}, false }

@@ -1,0 +1,121 @@
+package gha
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestContextIsThatOfTheRunner(t *testing.T) {
+	w := New(env(
+		"GITHUB_WORKSPACE", "/github/workspace", "GITHUB_REPOSITORY", "o/r", "GITHUB_REPOSITORY_ID", "1", "GITHUB_REPOSITORY_OWNER", "o",
+		"GITHUB_REPOSITORY_OWNER_ID", "2", "GITHUB_REF", "refs/tags/v1.2.3", "GITHUB_REF_NAME", "v1.2.3", "GITHUB_REF_TYPE", "tag",
+		"GITHUB_SHA", "abc", "GITHUB_EVENT_NAME", "push", "GITHUB_EVENT_PATH", "/missing", "GITHUB_BASE_REF", "main", "GITHUB_HEAD_REF", "topic",
+		"GITHUB_SERVER_URL", "https://ghe.example/", "GITHUB_API_URL", "https://ghe.example/api/v3/", "GITHUB_ACTOR", "a", "GITHUB_RUN_ID", "77",
+		"GITHUB_RUN_ATTEMPT", "2", "GITHUB_WORKFLOW", "release", "GITHUB_WORKFLOW_REF", "o/r/.github/workflows/r.yml@refs/tags/v1.2.3",
+		"GITHUB_WORKFLOW_SHA", "def", "GITHUB_JOB", "build", "GITHUB_ACTION", "fledge", "GITHUB_ACTION_REF", "v1", "GITHUB_ACTION_REPOSITORY", "volant/fledge-action",
+		"RUNNER_TEMP", "/github/runner_temp", "RUNNER_WORKSPACE", "/home/runner/work/r", "RUNNER_OS", "Linux", "RUNNER_ARCH", "X64",
+		"GITHUB_ACTIONS", "true", "RUNNER_DEBUG", "1", "ACT", "true",
+	), io.Discard)
+	c := w.Context()
+	want := Context{
+		Workspace: "/github/workspace", Repository: "o/r", RepositoryID: "1", Owner: "o", OwnerID: "2", Ref: "refs/tags/v1.2.3", RefName: "v1.2.3",
+		RefType: "tag", SHA: "abc", EventName: "push", EventPath: "/missing", BaseRef: "main", HeadRef: "topic", ServerURL: "https://ghe.example",
+		APIURL: "https://ghe.example/api/v3", Actor: "a", RunID: "77", RunAttempt: "2", Workflow: "release",
+		WorkflowRef: "o/r/.github/workflows/r.yml@refs/tags/v1.2.3", WorkflowSHA: "def", Job: "build", Action: "fledge", ActionRef: "v1",
+		ActionRepo: "volant/fledge-action", RunnerTemp: "/github/runner_temp", RunnerWorkspace: "/home/runner/work/r", RunnerOS: "Linux", RunnerArch: "X64",
+		Actions: true, Debug: true, Act: true,
+	}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Error(diff)
+	}
+	for i := range reflect.TypeFor[Context]().NumField() {
+		if reflect.ValueOf(c).Field(i).IsZero() {
+			t.Errorf("%s is not read", reflect.TypeFor[Context]().Field(i).Name)
+		}
+	}
+	if c.Tag() != "v1.2.3" || c.PullRequest() || c.RunURL() != "https://ghe.example/o/r/actions/runs/77/attempts/2" {
+		t.Errorf("tag %q, pull request %v, run %q", c.Tag(), c.PullRequest(), c.RunURL())
+	}
+}
+
+func TestContextOfABareEnvironment(t *testing.T) {
+	c := New(env("GITHUB_RUN_ID", "7/../x", "GITHUB_RUN_NUMBER", "x", "GITHUB_ACTIONS", "maybe", "GITHUB_REF_NAME", "main", "GITHUB_REF_TYPE", "branch"), io.Discard).Context()
+	want := Context{ServerURL: "https://github.com", APIURL: "https://api.github.com", RefName: "main", RefType: "branch"}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Error(diff)
+	}
+	if c.RunURL() != "" || c.Tag() != "" {
+		t.Errorf("run %q, tag %q", c.RunURL(), c.Tag())
+	}
+}
+
+const (
+	shaA, shaB = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
+	zeros      = "0000000000000000000000000000000000000000"
+)
+
+func event(t *testing.T, text string) (Event, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "event.json")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return New(env("GITHUB_EVENT_PATH", file, "GITHUB_REPOSITORY", "Owner/repo"), io.Discard).Event()
+}
+
+func TestEvents(t *testing.T) {
+	pull := func(head string) string {
+		return `{"pull_request": {"number": 7, "base": {"sha": "` + shaA + `"}, "head": {"sha": "` + shaB + `", "repo": ` + head + `}},
+			"repository": {"default_branch": "main", "private": true}}`
+	}
+	request := Event{Number: 7, Base: shaA, Head: shaB, DefaultBranch: "main", Private: true}
+	fork := request
+	fork.Fork = true
+	for text, want := range map[string]Event{
+		`{}`: {},
+		`{"before": "` + shaA + `", "after": "` + shaB + `", "repository": {"default_branch": "trunk"}}`: {Before: shaA, After: shaB, DefaultBranch: "trunk"},
+		`{"before": "` + zeros + `", "after": "` + shaB + `"}`:                                           {After: shaB},
+		`{"before": "` + shaA + `", "after": "` + shaB + `", "forced": true}`:                            {After: shaB},
+		pull(`{"full_name": "owner/repo"}`):                                                              request,
+		pull(`{"full_name": "else/repo"}`):                                                               fork,
+		pull(`null`):                                                                                     fork,
+	} {
+		got, err := event(t, text)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", text, err, diff)
+		}
+	}
+	if got, err := New(env(), io.Discard).Event(); err != nil || got != (Event{}) {
+		t.Errorf("without a file: %+v, %v", got, err)
+	}
+}
+
+func TestBadEventsAreErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		``:                              "unexpected end of JSON input",
+		`[]`:                            "cannot unmarshal array",
+		`{"before": "--upload-pack=x"}`: `before is "--upload-pack=x", not a commit's id`,
+		`{"pull_request": {"base": {"sha": "a"}}`:                              "unexpected end",
+		`{"pull_request": {"head": {"sha": "` + strings.ToUpper(shaB) + `"}}}`: "pull_request.head.sha is",
+		`{"x": "` + strings.Repeat("a", MaxEvent-8) + `"}`:                     "has more than 33554432 bytes",
+	} {
+		got, err := event(t, text)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "reading the job's event: ") || got != (Event{}) {
+			t.Errorf("%.80s: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := event(t, `{"x": "`+strings.Repeat("a", MaxEvent-9)+`"}`); err != nil {
+		t.Errorf("%d bytes: %v", MaxEvent, err)
+	}
+	if _, err := New(env("GITHUB_EVENT_PATH", "/missing/event.json"), io.Discard).Event(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
