@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,17 +222,58 @@ func TestACancelledBuildIsCleanInTime(t *testing.T) {
 func TestAForksPullRequestIsBuiltAndNotUploaded(t *testing.T) {
 	g := ghrelease.New("octo-org/plugins", "v1.0.0")
 	g.Token = "another" // any writing would be refused
+	var asked atomic.Int32
+	g.Log = func(*http.Request, int) { asked.Add(1) }
 	g.Start(t)
 	s := step(t, initramfs("", "web", ""), "github-api-url", g.API)
 	s.GitHub = map[string]string{"ref": "refs/pull/7/merge", "event_name": "pull_request", "head_ref": "fix", "base_ref": "main"}
 	s.Event = map[string]any{"pull_request": map[string]any{"head": map[string]any{"repo": map[string]any{"fork": true, "full_name": "someone/plugins"}}}}
 	r := want(t, s, false)
-	if r.Outputs["artifact-digest"] == "" || r.Outputs["release-id"] != "" {
-		t.Errorf("outputs %q", r.Outputs)
+	if r.Outputs["artifact-digest"] == "" || r.Outputs["release-id"] != "" || asked.Load() != 0 {
+		t.Errorf("%d requests to GitHub, outputs %q", asked.Load(), r.Outputs)
 	}
+	if !strings.Contains(r.Summary, strings.TrimPrefix(r.Outputs["artifact-digest"], "sha256:")) {
+		t.Errorf("the summary does not have the digest:\n%s", r.Summary)
+	}
+	told := false
 	for _, a := range r.Annotations {
+		told = told || a.Level == "notice" && strings.Contains(a.Message, "nothing is uploaded")
 		if a.Level == "error" {
 			t.Errorf("annotation %+v", a)
+		}
+	}
+	if !told {
+		t.Errorf("nobody is told that nothing is uploaded: %+v", r.Annotations)
+	}
+}
+
+// TestAPrivateImageNeedsRegistryAuth has a registry with a password, which is a secret
+// that the log may not show.
+func TestAPrivateImageNeedsRegistryAuth(t *testing.T) {
+	registry := ocitest.NewRegistry(t)
+	ref := registry.Push(t, "team/nginx:1.27", nginx(t))
+	const user, password = "robot", "s3cret-of-the-registry"
+	registry.RequireBasic(user, password)
+	files := rootfs("", ref, "")
+	if r := want(t, step(t, files), true); r.Exit != 1 {
+		t.Errorf("without credentials: exit code %d\n%s", r.Exit, r.Text())
+	}
+	both := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	auth := fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, registry.Host, both)
+	s := step(t, files, "registry-auth", auth, "check-reproducible", "true")
+	r := want(t, s, false)
+	if r.Outputs["reproducible"] != "true" {
+		t.Errorf("outputs %q", r.Outputs)
+	}
+	for _, text := range append(append([]string{r.Summary, fmt.Sprint(r.Outputs)}, r.Log...), r.Debug...) {
+		if strings.Contains(text, password) || strings.Contains(text, both) {
+			t.Errorf("a secret is shown: %s", text)
+		}
+	}
+	for name := range r.Owners {
+		body, err := os.ReadFile(filepath.Join(r.Workspace, filepath.FromSlash(name)))
+		if err == nil && (strings.Contains(string(body), password) || strings.Contains(string(body), both)) {
+			t.Errorf("a secret is in %s", name)
 		}
 	}
 }
