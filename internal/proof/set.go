@@ -72,13 +72,8 @@ const manifestSuffix = "." + build.ManifestName
 // names tells whether a manifest with a checksum, as builds write it, is about a file of
 // that name.
 func names(m *manifest.Manifest, artifact string) bool {
-	switch {
-	case m.Rootfs != nil:
-		return path.Base(m.Rootfs.URL) == artifact && m.Rootfs.Checksum != ""
-	case m.Initramfs != nil:
-		return path.Base(m.Initramfs.URL) == artifact && m.Initramfs.Checksum != ""
-	}
-	return false
+	url, checksum := m.Artifact()
+	return path.Base(url) == artifact && checksum != ""
 }
 
 // Find names the files beside an artifact as they are.
@@ -166,13 +161,7 @@ func (s Set) check(artifact statement.Subject) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Manifest, err)
 	}
-	want := ""
-	switch {
-	case m.Rootfs != nil:
-		want = m.Rootfs.Checksum
-	case m.Initramfs != nil:
-		want = m.Initramfs.Checksum
-	}
+	_, want := m.Artifact()
 	if got := "sha256:" + artifact.SHA256(); got != want {
 		return fmt.Errorf("%s is about an artifact with checksum %q, but %s has %q; build both again", s.Manifest, want, artifact.Name, got)
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/ghrelease"
 	"github.com/volant/fledge-action/internal/ocitest"
+	"github.com/volant/fledge-action/internal/plugintest"
 	"github.com/volant/fledge-action/internal/runnertest"
 )
 
@@ -79,28 +80,6 @@ func want(t *testing.T, s runnertest.Step, failed bool) *runnertest.Result {
 	return r
 }
 
-// initramfs is a plugin's files, in a folder.
-func initramfs(dir, name, more string) map[string]string {
-	busybox := string(elftest.Program()) + "\x00[\x00[[\x00ash\x00cat\x00ls\x00mount\x00sh\x00\x00"
-	return map[string]string{
-		dir + "busybox": busybox,
-		dir + "init.sh": "#!/bin/sh\nexec sh\n",
-		dir + "fledge.toml": fmt.Sprintf(`version = "1"
-strategy = "initramfs"
-[plugin]
-name = %q
-version = "0.1.0"
-[init]
-path = "init.sh"
-[source]
-busybox_url = "busybox"
-busybox_sha256 = "%x"
-[workload]
-base_url = "http://127.0.0.1:8080"
-%s`, name, sha256.Sum256([]byte(busybox)), more),
-	}
-}
-
 // nginx is an image that boots.
 func nginx(t *testing.T) *ocitest.Image {
 	t.Helper()
@@ -131,7 +110,7 @@ image = %q
 }
 
 func TestARunnerBuildsAnInitramfsPlugin(t *testing.T) {
-	r := want(t, step(t, initramfs("", "web", "")), false)
+	r := want(t, step(t, plugintest.Initramfs("", "web", "")), false)
 	artifact := r.Outputs["artifact"]
 	if artifact == "" || filepath.IsAbs(artifact) {
 		t.Fatalf("outputs %q", r.Outputs)
@@ -177,7 +156,7 @@ func TestARunnerBuildsAPluginFromARegistry(t *testing.T) {
 }
 
 func TestAMistakeIsAnnotatedAtItsLine(t *testing.T) {
-	files := initramfs("a/", "web", "[filesystem]\nsise = 3\n")
+	files := plugintest.Initramfs("a/", "web", "[filesystem]\nsise = 3\n")
 	line := 1 + strings.Count(strings.Split(files["a/fledge.toml"], "sise")[0], "\n")
 	r := want(t, step(t, files, "working-directory", "a"), true)
 	found := slices.ContainsFunc(r.Annotations, func(a runnertest.Annotation) bool {
@@ -225,7 +204,7 @@ func TestAForksPullRequestIsBuiltAndNotUploaded(t *testing.T) {
 	var asked atomic.Int32
 	g.Log = func(*http.Request, int) { asked.Add(1) }
 	g.Start(t)
-	s := step(t, initramfs("", "web", ""), "github-api-url", g.API)
+	s := step(t, plugintest.Initramfs("", "web", ""), "github-api-url", g.API)
 	s.GitHub = map[string]string{"ref": "refs/pull/7/merge", "event_name": "pull_request", "head_ref": "fix", "base_ref": "main"}
 	s.Event = map[string]any{"pull_request": map[string]any{"head": map[string]any{"repo": map[string]any{"fork": true, "full_name": "someone/plugins"}}}}
 	r := want(t, s, false)
@@ -291,7 +270,7 @@ func TestNoTextBecomesACommand(t *testing.T) {
 		"value": {"fledge.toml": "version = \"1\"\nstrategy = " + string(quoted) + "\n"},
 		"toml":  {"fledge.toml": evil},
 		"mapped": func() map[string]string {
-			files := initramfs("", "web", "[mappings]\n\"html\" = \"/srv/html\"\n")
+			files := plugintest.Initramfs("", "web", "[mappings]\n\"html\" = \"/srv/html\"\n")
 			files["html/x\n::set-output name=artifact::evil\n::error::evil\n%0A##[error]evil"] = "password = 1"
 			return files
 		}(),
