@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/internal/plan"
+	"github.com/volant/fledge-action/internal/release"
 )
 
 type planFlags struct {
@@ -75,8 +75,11 @@ func (p *Program) planBuilds(ctx context.Context, f planFlags, patterns []string
 	}
 	defer root.Close()
 	plugins, err := plan.Find(root, patterns)
+	if errors.As(err, new(*plan.PatternError)) {
+		return usageError{err}
+	}
 	if err != nil {
-		return planError(err)
+		return err
 	}
 	report := p.reporter(false, f.quiet)
 	if f.tag != "" {
@@ -90,17 +93,6 @@ func (p *Program) planBuilds(ctx context.Context, f planFlags, patterns []string
 		}
 	}
 	return p.printPlan(f, plugins)
-}
-
-// planError marks what the user has to mend.
-func planError(err error) error {
-	if errors.As(err, new(config.Errors)) {
-		return err
-	}
-	if errors.As(err, new(*plan.PatternError)) {
-		return usageError{err}
-	}
-	return err
 }
 
 // changedPlugins selects among plugins. Where it cannot be told what changed all are
@@ -127,6 +119,17 @@ func (p *Program) changedPlugins(ctx context.Context, f planFlags, base, head st
 		return plan.Changed(plugins, prefix, files), nil
 	}
 	return plugins, nil
+}
+
+// comparer is what tells what changed in a repository.
+func (p *Program) comparer(repo string, report *reporter) (plan.Comparer, error) {
+	if repo == "" {
+		return nil, errors.New("which repository is not said: name it with --repo OWNER/NAME")
+	}
+	if p.compare != nil {
+		return p.compare(repo)
+	}
+	return p.github(repo, "contents: read", release.Patience{}, report)
 }
 
 // inRepository is where the current folder is in the checkout around it, "." for all

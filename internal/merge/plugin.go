@@ -360,7 +360,7 @@ func (r *reader) nameOthers() {
 
 // renameManifest gives the manifest the name that it has among those of others.
 func (p *plugin) renameManifest() {
-	p.file(Manifest).Name = build.Stem(p.file(Artifact).Name) + "." + build.ManifestName
+	p.file(Manifest).Name = build.Stem(p.file(Artifact).Name) + build.ManifestSuffix
 }
 
 // extension is that of the artifact.

@@ -46,7 +46,7 @@ func newSet(artifact string) Set {
 // Manifest is the path of the manifest of an artifact: NAME.manifest.json, which it has
 // among other plugins, if that names the artifact or is alone, else manifest.json.
 func Manifest(artifact string) string {
-	plain, own := newSet(artifact).Manifest, build.Stem(artifact)+manifestSuffix
+	plain, own := newSet(artifact).Manifest, build.Stem(artifact)+build.ManifestSuffix
 	info, err := os.Stat(own)
 	if err != nil || !info.Mode().IsRegular() {
 		return plain
@@ -64,10 +64,6 @@ func Manifest(artifact string) string {
 	}
 	return own
 }
-
-// manifestSuffix is behind the stem of an artifact in the name of its manifest, where
-// there are several plugins.
-const manifestSuffix = "." + build.ManifestName
 
 // names tells whether a manifest with a checksum, as builds write it, is about a file of
 // that name.

@@ -574,6 +574,11 @@ func (f *finder) askGitHub(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			for i := range bundles {
+				if len(files) > 1 { // each answer is numbered from 1
+					bundles[i].Source += " about " + file.Name
+				}
+			}
 			f.found.Bundles = append(f.found.Bundles, bundles...)
 		}
 	}
