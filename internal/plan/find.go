@@ -141,6 +141,9 @@ func (f *finder) add(name string) error {
 // matching adds the files that a pattern with wildcards matches.
 func (f *finder) matching(pattern string) error {
 	base, _ := doublestar.SplitPattern(pattern)
+	if _, err := f.lstat(base); errors.As(err, new(*PatternError)) {
+		return err // WalkDir follows links on the way to where it begins
+	}
 	matched := false
 	err := fs.WalkDir(f.root.FS(), base, func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && name == base {
