@@ -73,7 +73,7 @@ func (p *Program) mergedPage(m *merge.Result) {
 // releasePage is what the summary says of the release.
 func (p *Program) releasePage(s settings, d decision, version string, u *uploaded) {
 	p.page.Release = &summary.Release{
-		Tag: d.tag, URL: u.URL, Draft: u.Draft, Immutable: u.Immutable, Created: u.Created, DryRun: s.dryRun, Prerelease: prerelease(s.prerelease, version),
+		Tag: d.tag, URL: u.URL, Draft: u.Draft, Immutable: u.Immutable, DryRun: s.dryRun, Prerelease: prerelease(s.prerelease, version),
 	}
 	urls := map[string]string{}
 	for _, a := range u.Assets {

@@ -28,7 +28,7 @@ func (p *Program) planCommand() *cobra.Command {
 		Use:   "plan [GLOB...]",
 		Short: "Find the plugins of a repository, for a job matrix",
 		Long: `Find the fledge.toml files below the current folder that the patterns match, check them, and print what a build of each is about:
-its name, its fledge.toml, its platform and the label of GitHub's runner of that platform. Nothing is fetched or built. Builds need no runner of the
+its name, its fledge.toml, its platform and its strategy; with --json the label of GitHub's runner as well. Nothing is fetched or built. Builds need no runner of the
 plugin's platform; 'fledge boot' is faster on one.
 
 A pattern has slashes; "*" stands for anything within a name, "**" for any folders, "{a,b}" for either. Without one it is "**/fledge.toml". Hidden folders,
@@ -43,7 +43,7 @@ Environment:
   HTTPS_PROXY, NO_PROXY  the proxy, and the hosts that need none`,
 		Example: `  fledge plan
   fledge plan 'plugins/*/fledge.toml' --json
-  fledge plan --changed main...HEAD
+  fledge plan --changed main...$(git rev-parse HEAD)
   fledge plan --tag web/v1.2.0`,
 		Args: func(*cobra.Command, []string) error { return nil },
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,7 +67,10 @@ func (p *Program) planBuilds(ctx context.Context, f planFlags, patterns []string
 	}
 	base, head, ok := strings.Cut(f.changed, "...")
 	if f.changedWanted && (!ok || base == "" || head == "") {
-		return usageError{fmt.Errorf("--changed is %q: want BASE...HEAD, such as main...HEAD", f.changed)}
+		return usageError{fmt.Errorf("--changed is %q: want BASE...HEAD, two commits, branches or tags", f.changed)}
+	}
+	if base == "HEAD" || head == "HEAD" { // GitHub's, which is the default branch
+		return usageError{errors.New("--changed names HEAD, which GitHub takes for the default branch: name the commit, $(git rev-parse HEAD)")}
 	}
 	root, err := os.OpenRoot(p.WorkDir)
 	if err != nil {

@@ -52,7 +52,7 @@ Environment:
   TMPDIR, DOCKER_CONFIG  with --rebuild, as for 'fledge build'`,
 		Example: `  fledge verify dist/web.img --repo acme/web
   fledge verify https://github.com/acme/web/releases/tag/v1.2.0 --repo acme/web
-  fledge verify manifest.json --repo acme/web --signer-workflow volant/fledge-action/.github/workflows/build.yml
+  fledge verify manifest.json --repo acme/web --signer-workflow volant/fledge-action/.github/workflows/fledge-release.yml
   fledge verify web.img --key fledge.pub --offline`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
