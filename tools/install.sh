@@ -16,7 +16,7 @@ packages=(
   musl                    # another C library's loader
   rpm db5.3-util          # rpm databases, to compare with
   cpio libarchive-tools gzip pigz zstd busybox-static tar
-  mount util-linux shellcheck
+  mount util-linux file shellcheck
 )
 
 # Other sources' Docker brings its own containerd and runc along, and conflicts with
