@@ -93,18 +93,24 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	defer w.Flush()
 	var err error
 	shown := true
+	inputs := w.Inputs()
 	switch {
 	case len(args) == 0:
 		var s settings
-		if s, err = readSettings(p.inputs()); err != nil {
+		s, err = readSettings(inputs)
+		inputs.WarnUnknown(p.Environ)
+		if err != nil {
 			err = inputError{err}
 		} else {
+			s.debug = w.Context().Debug
 			shown = s.summary
 			err = p.run(ctx, s)
 		}
 	case len(args) == 1 && args[0] == "verify":
 		var t target
-		if t, err = readTarget(p.inputs()); err != nil {
+		t, err = readTarget(inputs)
+		inputs.WarnUnknown(p.Environ)
+		if err != nil {
 			err = inputError{err}
 		} else {
 			shown = t.summary
@@ -115,8 +121,6 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	}
 	return p.end(ctx, err, shown)
 }
-
-func (p *Program) inputs() *gha.Inputs { return p.workflow.Inputs() }
 
 // end reports what there is and what went wrong, and cleans up.
 func (p *Program) end(ctx context.Context, err error, shown bool) int {

@@ -244,6 +244,29 @@ func TestWrongInputsAreNamedAllAtOnce(t *testing.T) {
 	}
 }
 
+func TestUnknownInputsAreWarnedOf(t *testing.T) {
+	s := newStep(t, ".").with("lockd", "true", "args", "")
+	s.run(0)
+	s.logged(`::warning title=Unknown input::unknown input "lockd" is ignored; did you mean "locked"\?`)
+	if strings.Contains(s.log.String(), `"args"`) {
+		t.Errorf("the runner's own input is unknown:\n%s", s.log.String())
+	}
+}
+
+func TestDebugLoggingShowsEveryStep(t *testing.T) {
+	s := newStep(t, ".")
+	s.run(0)
+	usual := strings.Count(s.log.String(), "\n")
+	s.env["RUNNER_DEBUG"] = "1"
+	s.run(0)
+	if got := strings.Count(s.log.String(), "\n"); got <= usual {
+		t.Errorf("%d lines with debug logging, %d without", got, usual)
+	}
+	if strings.Contains(s.file("GITHUB_STEP_SUMMARY"), "--verbose") {
+		t.Error("the command to repeat has what only this run needs")
+	}
+}
+
 func TestMistakesInFledgeTomlAreAnnotatedAtTheirLines(t *testing.T) {
 	s := newStep(t)
 	s.plugin(filepath.Join(s.ws, "sub"), "web", "[plugins]\nx = 1\n")

@@ -30,11 +30,19 @@ func (c *command) on(name string, set bool) {
 // only adds words for this run alone.
 func (c *command) only(words ...string) { c.argv = append(c.argv, words...) }
 
+// debug shows every step in a run with debug logging.
+func (c *command) debug(s settings) {
+	if s.debug {
+		c.only("--verbose")
+	}
+}
+
 // Building one plugin. folder is where its files go, with a slash at the end.
 func buildCommand(s settings, d decision, p plan.Plugin, folder, url, cache string, inPlace bool) command {
 	var c command
 	c.add("build", "--config", p.Config, "--output", folder)
 	c.only("--json", "--cache-dir", cache)
+	c.debug(s)
 	c.flag("--artifact-url", url)
 	c.flag("--plugin-version", d.version)
 	c.add("--sbom", s.sbom, "--record")
@@ -82,6 +90,7 @@ func uploadCommand(s settings, repo, tag, version string, files []string) comman
 	var c command
 	c.add("release", "upload", "--repo", repo, "--clash", s.clash)
 	c.only("--json")
+	c.debug(s)
 	c.flag("--release-id", s.releaseID)
 	c.on("--draft", !s.publish)
 	c.on("--prerelease", prerelease(s.prerelease, version))

@@ -59,7 +59,6 @@ type uploaded struct {
 	URL       string              `json:"url"`
 	Draft     bool                `json:"draft"`
 	Immutable bool                `json:"immutable"`
-	Created   bool                `json:"created"`
 	Assets    []release.Published `json:"assets"`
 	Warnings  []string            `json:"warnings"`
 	Previous  *struct {

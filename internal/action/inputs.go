@@ -51,6 +51,7 @@ type settings struct {
 	strict        bool // fail-on-warning
 	token         string
 	api           string
+	debug         bool // the run has debug logging
 }
 
 // readSettings reads the inputs. The secret ones are masked first.

@@ -115,7 +115,12 @@ func (s *step) run(want int, args ...string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	var environ []string
+	for name, value := range s.env {
+		environ = append(environ, name+"="+value)
+	}
 	p := &Program{
+		Environ: environ,
 		Version: "test", Stdout: &s.log, Setenv: os.Setenv, Executable: self, Argv0: "fledge",
 		Getenv: func(name string) string { s.asked[name] = true; return s.env[name] },
 	}

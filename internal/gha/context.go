@@ -39,18 +39,6 @@ type Context struct {
 	Act             bool   // in nektos/act, not GitHub's runner
 }
 
-// RunURL is the page of the job's run, "" when it is not known.
-func (c Context) RunURL() string {
-	if c.Repository == "" || c.RunID == "" {
-		return ""
-	}
-	url := c.ServerURL + "/" + c.Repository + "/actions/runs/" + c.RunID
-	if c.RunAttempt != "" && c.RunAttempt != "1" {
-		url += "/attempts/" + c.RunAttempt
-	}
-	return url
-}
-
 // Tag is the name of the tag that the job runs for, "" if it does not.
 func (c Context) Tag() string {
 	if c.RefType != "tag" {

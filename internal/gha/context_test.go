@@ -41,8 +41,8 @@ func TestContextIsThatOfTheRunner(t *testing.T) {
 			t.Errorf("%s is not read", reflect.TypeFor[Context]().Field(i).Name)
 		}
 	}
-	if c.Tag() != "v1.2.3" || c.PullRequest() || c.RunURL() != "https://ghe.example/o/r/actions/runs/77/attempts/2" {
-		t.Errorf("tag %q, pull request %v, run %q", c.Tag(), c.PullRequest(), c.RunURL())
+	if c.Tag() != "v1.2.3" || c.PullRequest() {
+		t.Errorf("tag %q, pull request %v", c.Tag(), c.PullRequest())
 	}
 }
 
@@ -52,8 +52,8 @@ func TestContextOfABareEnvironment(t *testing.T) {
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
 	}
-	if c.RunURL() != "" || c.Tag() != "" {
-		t.Errorf("run %q, tag %q", c.RunURL(), c.Tag())
+	if c.Tag() != "" {
+		t.Errorf("tag %q", c.Tag())
 	}
 }
 
@@ -76,12 +76,12 @@ func TestEvents(t *testing.T) {
 		return `{"pull_request": {"number": 7, "base": {"sha": "` + shaA + `"}, "head": {"sha": "` + shaB + `", "repo": ` + head + `}},
 			"repository": {"default_branch": "main", "private": true}}`
 	}
-	request := Event{Number: 7, Base: shaA, Head: shaB, DefaultBranch: "main", Private: true}
+	request := Event{Base: shaA, Head: shaB}
 	fork := request
 	fork.Fork = true
 	for text, want := range map[string]Event{
 		`{}`: {},
-		`{"before": "` + shaA + `", "after": "` + shaB + `", "repository": {"default_branch": "trunk"}}`: {Before: shaA, After: shaB, DefaultBranch: "trunk"},
+		`{"before": "` + shaA + `", "after": "` + shaB + `", "repository": {"default_branch": "trunk"}}`: {Before: shaA, After: shaB},
 		`{"before": "` + zeros + `", "after": "` + shaB + `"}`:                                           {After: shaB},
 		`{"before": "` + shaA + `", "after": "` + shaB + `", "forced": true}`:                            {After: shaB},
 		pull(`{"full_name": "owner/repo"}`):                                                              request,
