@@ -309,6 +309,16 @@ func TestFailOnWarning(t *testing.T) {
 	}
 }
 
+func TestAMissingFileHasTheHintToCheckOut(t *testing.T) {
+	for _, config := range []string{"fledge.toml", "plugins/*/fledge.toml"} {
+		s := newStep(t).with("config", config)
+		s.run(2)
+		if page := s.file("GITHUB_STEP_SUMMARY"); !strings.Contains(page, "actions/checkout") {
+			t.Errorf("%s: the summary does not say what to do:\n%s", config, page)
+		}
+	}
+}
+
 func TestUploadWithoutATag(t *testing.T) {
 	s := newStep(t, ".").with("upload", "always")
 	s.run(2)

@@ -32,6 +32,8 @@ func messages(texts []string) []summary.Message {
 	return all
 }
 
+const checkout = "check the repository out before this step (actions/checkout), and name the file in \"config\""
+
 // hints are what to do in a workflow about what the command line's messages say.
 var hints = []struct{ text, hint string }{
 	{"no OIDC token", "add \"permissions: id-token: write\" to the job; pull requests of forks never get a token"},
@@ -39,7 +41,8 @@ var hints = []struct{ text, hint string }{
 	{`lacks "attestations: write"`, "add \"permissions: attestations: write\" to the job, or set github-attestations: off"},
 	{"other bytes are there", "use a new tag, or set on-conflict: replace"},
 	{"is immutable", "use a new tag: this release cannot be changed, and its tag not be used again"},
-	{"no such file; name the configuration", "check the repository out before this step (actions/checkout), and name the file in \"config\""},
+	{"no such file; see docs/fledge-toml.md", checkout},
+	{"no file matches", checkout},
 }
 
 // hint is what to do about a message, "" if it says so itself.
