@@ -2,13 +2,16 @@ package action
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/volant/fledge-action/internal/gha"
 	"github.com/volant/fledge-action/internal/ghrelease"
 )
 
@@ -316,6 +319,34 @@ func TestAMissingFileHasTheHintToCheckOut(t *testing.T) {
 		if page := s.file("GITHUB_STEP_SUMMARY"); !strings.Contains(page, "actions/checkout") {
 			t.Errorf("%s: the summary does not say what to do:\n%s", config, page)
 		}
+	}
+}
+
+// TestAFailedStepsOwnErrorIsTold also when its files cannot be given away.
+func TestAFailedStepsOwnErrorIsTold(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := newOwner(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.folder("dist"); err != nil {
+		t.Fatal(err)
+	}
+	root.Close()
+	if o.give() == nil {
+		t.Fatal("files are given away in a closed folder")
+	}
+	getenv := func(string) string { return "" }
+	p := &Program{Version: "test", Getenv: getenv, workflow: gha.New(getenv, io.Discard), start: t.TempDir()}
+	p.owner.Store(o)
+	var step *stepError
+	var b built
+	err = p.step(t.Context(), "Build", "", command{argv: []string{"build", "--config", "none.toml"}}, &b)
+	if !errors.As(err, &step) || step.code != 2 || !strings.Contains(err.Error(), "none.toml") {
+		t.Errorf("%v", err)
 	}
 }
 

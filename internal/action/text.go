@@ -1,16 +1,10 @@
 package action
 
 import (
-	"net/url"
 	"strings"
 
 	"github.com/volant/fledge-action/internal/summary"
 )
-
-// urlPath is a path in a URL.
-type urlPath struct{ path string }
-
-func (u *urlPath) String() string { return (&url.URL{Path: u.path}).EscapedPath() }
 
 // shellLine is a command line for a POSIX shell.
 func shellLine(words []string) string {
