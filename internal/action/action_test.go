@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/volant/fledge-action/internal/bundletest"
 	"github.com/volant/fledge-action/internal/gha"
 	"github.com/volant/fledge-action/internal/ghrelease"
 )
@@ -358,13 +359,19 @@ func TestUploadWithoutATag(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	s := newStep(t, ".")
-	key := s.key()
+	s.key()
 	s.run(0)
-	_ = key
 	s.with("target", "dist/web.cpio.gz\ndist/manifest.json", "repo", "acme/web", "offline", "true", "key", "")
 	s.run(1, "verify")
 	if out := s.outputs(); out["verified"] != "false" || !strings.Contains(out["result"], `"ok"`) {
 		t.Errorf("outputs %v", out)
 	}
 	s.logged(`::error title=fledge%3A Verify::`)
+
+	s.with("key", string(bundletest.NewKey(t).Public))
+	s.run(1, "verify")
+	s.logged(`(?m)^fledge verify --key key.pub `)
+	if log := s.log.String(); strings.Contains(log, s.temp) {
+		t.Errorf("the log has a path that is gone:\n%s", log)
+	}
 }
