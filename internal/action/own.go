@@ -17,7 +17,7 @@ type owner struct {
 	able     bool // the system tells owners
 
 	mu      sync.Mutex
-	folders []string // that are looked through
+	folders []string       // that are looked through
 	before  map[stamp]bool // files that were there
 }
 

@@ -9,8 +9,6 @@ import (
 	"github.com/volant/fledge-action/internal/spelling"
 )
 
-const inputPrefix = "INPUT_"
-
 // maxQuoted is how much of a wrong value an error shows, in bytes.
 const maxQuoted = 100
 
@@ -22,7 +20,6 @@ const maxQuoted = 100
 // empty is one that was not given. Inputs are for one goroutine.
 type Inputs struct {
 	workflow *Workflow
-	asked    []string
 	mistakes InputErrors
 }
 
@@ -70,13 +67,10 @@ func (w *Workflow) Inputs() *Inputs { return &Inputs{workflow: w} }
 
 // variable is what the runner calls an input: hyphens are kept.
 func variable(name string) string {
-	return inputPrefix + strings.ToUpper(strings.ReplaceAll(name, " ", "_"))
+	return "INPUT_" + strings.ToUpper(strings.ReplaceAll(name, " ", "_"))
 }
 
 func (i *Inputs) raw(name string) string {
-	if !slices.Contains(i.asked, name) {
-		i.asked = append(i.asked, name)
-	}
 	return i.workflow.getenv(variable(name))
 }
 
@@ -186,38 +180,6 @@ func (i *Inputs) Err() error {
 		return nil
 	}
 	return slices.Clone(i.mistakes)
-}
-
-// WarnUnknown warns of each input in environ ("INPUT_SING=auto") that was not asked
-// for and is none of others, and names the nearest one that was. The runner passes on
-// what a workflow calls so by mistake.
-func (i *Inputs) WarnUnknown(environ []string, others ...string) {
-	known := append(slices.Clone(i.asked), others...)
-	for _, name := range unknownInputs(environ, known) {
-		text := fmt.Sprintf("unknown input %q is ignored", name)
-		if near := nearest(name, known); near != "" {
-			text += fmt.Sprintf("; did you mean %q?", near)
-		}
-		i.workflow.Warning(Annotation{Title: "Unknown input", Message: text})
-	}
-}
-
-// unknownInputs are the inputs in environ that are not known, sorted. The runner
-// accepts "args" and "entrypoint" for every container action, and uses them itself.
-func unknownInputs(environ, known []string) []string {
-	variables := map[string]bool{"INPUT_ARGS": true, "INPUT_ENTRYPOINT": true}
-	for _, name := range known {
-		variables[variable(name)] = true
-	}
-	var unknown []string
-	for _, entry := range environ {
-		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, inputPrefix) && !variables[name] {
-			unknown = append(unknown, strings.ToLower(strings.TrimPrefix(name, inputPrefix)))
-		}
-	}
-	slices.Sort(unknown)
-	return slices.Compact(unknown)
 }
 
 // nearest is the candidate with the fewest letters to change, "" if that is more than

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 
@@ -93,32 +92,5 @@ func TestSecretsAreMaskedAndNotInErrors(t *testing.T) {
 	in.Bool("locked")
 	if err := in.Err(); err == nil || strings.Contains(err.Error(), "pass") {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestUnknownInputsAreWarnedOf(t *testing.T) {
-	var out bytes.Buffer
-	w := New(env("INPUT_SIGN", "auto"), &out)
-	in := w.Inputs()
-	in.OneOf("sign", "auto")
-	in.Bool("check-reproducible")
-	in.WarnUnknown([]string{
-		"INPUT_SIGN=auto", "INPUT_SING=auto", "INPUT_CHECK_REPRODUCIBLE=true", "INPUT_ENTRYPOINT=x", "INPUT_ARGS=x", "check-reproducible=true",
-		"INPUT_ELSEWHERE=1", "INPUT_XYZZY=1", "INPUT_\r::error::=1", "PATH=/bin", "INPUTS=1",
-	}, "elsewhere")
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, c := range runnerCommands(out.String()) {
-		got = append(got, c.name+": "+c.data)
-	}
-	if want := []string{
-		`warning: unknown input "\r::error::" is ignored`,
-		`warning: unknown input "check_reproducible" is ignored; did you mean "check-reproducible"?`,
-		`warning: unknown input "sing" is ignored; did you mean "sign"?`,
-		`warning: unknown input "xyzzy" is ignored`,
-	}; !slices.Equal(got, want) {
-		t.Errorf("warnings\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
