@@ -1,6 +1,10 @@
 package action
 
-import "github.com/volant/fledge-action/internal/plan"
+import (
+	"path/filepath"
+
+	"github.com/volant/fledge-action/internal/plan"
+)
 
 // command is a command line of fledge and what of it is for people to repeat.
 type command struct {
@@ -115,14 +119,19 @@ func planCommand(s settings, tag, changed string) command {
 	return c
 }
 
-func verifyCommand(t target, key string, cache string) command {
+// verifyCommand verifies targets; key is the file with the key, "" for none.
+func verifyCommand(t target, key, cache string) command {
 	var c command
 	c.add("verify")
 	c.only("--json", "--cache-dir", cache)
-	if key != "" {
-		c.add("--key", key)
-	} else {
+	switch key {
+	case "":
 		c.flag("--repo", t.repo)
+	case t.key:
+		c.add("--key", key)
+	default: // it was made of the input's text, and is gone afterwards
+		c.only("--key", key)
+		c.repeat = append(c.repeat, "--key", filepath.Base(key))
 	}
 	for _, w := range t.workflows {
 		c.add("--signer-workflow", w)

@@ -86,13 +86,7 @@ func (p *Program) releasePage(s settings, d decision, version string, u *uploade
 			before[a.Name] = &summary.Before{Size: a.Size, Digest: a.Digest}
 		}
 	}
-	place := func(f *summary.File) {
-		name := f.Name
-		if name == "" {
-			name = path.Base(f.Path)
-		}
-		f.URL, f.Before = urls[name], before[name]
-	}
+	place := func(f *summary.File) { f.URL, f.Before = urls[f.Name], before[f.Name] }
 	for i := range p.page.Plugins {
 		x := &p.page.Plugins[i]
 		place(&x.Artifact)

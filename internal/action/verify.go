@@ -44,8 +44,8 @@ func (p *Program) verify(ctx context.Context, t target) error {
 		} `json:"targets"`
 	}
 	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &result); err != nil {
-			return fmt.Errorf("reading what 'fledge verify' printed: %w", err)
+		if err := decode(c, raw, &result); err != nil {
+			return err
 		}
 		p.outputs["result"] = string(raw)
 	}
