@@ -324,7 +324,7 @@ func TestFailOnWarning(t *testing.T) {
 	s.put(filepath.Join(s.ws, "manifest.toml"), "")
 	g := s.github("v1.0.0")
 	text, _ := os.ReadFile(filepath.Join(s.ws, "fledge.toml"))
-	s.put(filepath.Join(s.ws, "fledge.toml"), strings.Replace(string(text), "base_url = \"http://127.0.0.1:8080\"\n", "", 1))
+	s.put(filepath.Join(s.ws, "fledge.toml"), strings.Replace(string(text), "base_url = \"http://127.0.0.1:8000\"\n", "", 1))
 	s.run(1)
 	s.logged(`::warning `)
 	s.logged(`::error [^:]*::fail-on-warning`)

@@ -28,7 +28,7 @@ path = "init.sh"
 busybox_url = "busybox"
 busybox_sha256 = "%x"
 [workload]
-base_url = "http://127.0.0.1:8080"
+base_url = "http://127.0.0.1:8000"
 %s`, name, sha256.Sum256([]byte(busybox)), more),
 	}
 }
