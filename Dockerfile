@@ -1,5 +1,5 @@
 # The image of the action when it is used from a branch; releases use one that
-# tools/image made, of the same files, by its digest.
+# internal/actionimage made, of the same files, by its digest.
 #
 # Go's image is pinned by the digest of its index. To renew it: the digest that
 # "docker buildx imagetools inspect golang:VERSION-bookworm" prints.

@@ -55,7 +55,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 20s).
 
 golden: ## Rewrite golden files and generated documents; review the diff.
 	go test -count=1 ./build/config ./manifest ./attest/statement -update
-	UPDATE_SCRIPTS=1 UPDATE_GOLDEN=1 go test -count=1 ./internal/cli ./internal/relnotes ./internal/action ./internal/workflowtest ./cmd/fledge ./build/ext4 ./build/squashfs
+	UPDATE_SCRIPTS=1 UPDATE_GOLDEN=1 go test -count=1 ./internal/cli ./internal/relnotes ./internal/summary ./internal/action ./internal/workflowtest ./cmd/fledge ./build/ext4 ./build/squashfs
 
 docs: golden ## The same as golden.
 

@@ -31,14 +31,7 @@ func (b *builder) guard() error {
 // guardMerged lets no build write over a plugin of a folder of several, whose SHA256SUMS
 // would no longer be true for any of them.
 func (b *builder) guardMerged() error {
-	path := filepath.Join(filepath.Dir(b.path), SumsName)
-	f, err := openOutput(path)
-	if f == nil {
-		return err
-	}
-	defer f.Close()
-	const most = 1 << 20 // bytes
-	data, err := io.ReadAll(io.LimitReader(f, most))
+	data, err := sumsAt(filepath.Join(filepath.Dir(b.path), SumsName))
 	if err != nil {
 		return err
 	}
@@ -47,6 +40,19 @@ func (b *builder) guardMerged() error {
 		return fmt.Errorf("output %q: %s there is of several plugins; build into another folder, and run 'fledge release merge' again", b.path, SumsName)
 	}
 	return nil
+}
+
+// maxSums is how much of a SHA256SUMS is looked at, in bytes.
+const maxSums = 1 << 20
+
+// sumsAt reads the checksums that are there; nil without.
+func sumsAt(path string) ([]byte, error) {
+	f, err := openOutput(path)
+	if f == nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSums))
 }
 
 // guardArtifact lets only an empty file and an earlier artifact be replaced.
@@ -118,7 +124,8 @@ func (b *builder) guardManifest(path string) error {
 }
 
 func hasChecksum(m *manifest.Manifest) bool {
-	return m.Rootfs != nil && m.Rootfs.Checksum != "" || m.Initramfs != nil && m.Initramfs.Checksum != ""
+	_, checksum := m.Artifact()
+	return checksum != ""
 }
 
 func sameFile(a, b string) bool {

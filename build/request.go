@@ -28,6 +28,10 @@ var DefaultEpoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 // ManifestName is the file that is written beside the artifact.
 const ManifestName = "manifest.json"
 
+// ManifestSuffix is behind the Stem of an artifact in the name of its manifest, where there
+// are several plugins in one folder or release.
+const ManifestSuffix = "." + ManifestName
+
 // Request says what to build and with what.
 type Request struct {
 	Config   *config.Config

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 
@@ -155,14 +154,8 @@ func (b *builder) checkSBOM() error {
 // checkSums refuses to replace checksums that are not fledge's: those list a
 // manifest.json.
 func checkSums(path string) error {
-	f, err := openOutput(path)
-	if f == nil {
-		return err
-	}
-	defer f.Close()
-	const most = 1 << 20 // bytes
-	data, err := io.ReadAll(io.LimitReader(f, most))
-	if err == nil && !bytes.Contains(data, []byte("  "+ManifestName+"\n")) {
+	data, err := sumsAt(path)
+	if err == nil && data != nil && !bytes.Contains(data, []byte("  "+ManifestName+"\n")) {
 		err = fmt.Errorf("checksums %q: it exists and fledge has not written it; remove it or choose another output", path)
 	}
 	return err

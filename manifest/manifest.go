@@ -36,6 +36,18 @@ type Manifest struct {
 	Devices       *Devices          `json:"devices,omitempty"`
 }
 
+// Artifact is what the manifest says of its artifact: where it is, and its checksum; ""
+// for what it does not say.
+func (m *Manifest) Artifact() (url, checksum string) {
+	switch {
+	case m.Rootfs != nil:
+		return m.Rootfs.URL, m.Rootfs.Checksum
+	case m.Initramfs != nil:
+		return m.Initramfs.URL, m.Initramfs.Checksum
+	}
+	return "", ""
+}
+
 // Rootfs names a disk image. Volant attaches it as /dev/vda and mounts it as ext4.
 type Rootfs struct {
 	URL      string `json:"url"`                // http(s) URL or absolute path on the Volant host

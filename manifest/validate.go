@@ -20,6 +20,9 @@ const (
 	labelRuntime = "volant.runtime"
 )
 
+// agentPort is the port on which Volant's agent serves its API inside the VM.
+const agentPort = "8080"
+
 // A Problem is one rule that a manifest breaks.
 type Problem struct {
 	Key     string // key to change, as JoinKey writes it
@@ -232,6 +235,9 @@ func (c *checker) baseURL(s string) {
 		c.fail("workload.base_url", fix, "missing")
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
 		c.fail("workload.base_url", fix, "%q is not an http URL", s)
+	case u.Port() == agentPort:
+		c.warn("workload.base_url", "let the workload listen on another port",
+			"port %s is the agent's own: it listens there once the workload is healthy, on every address", agentPort)
 	}
 }
 

@@ -18,7 +18,7 @@ func TestValidateAcceptsGoodManifests(t *testing.T) {
 	worker := nginx()
 	worker.HealthCheck = nil
 	qcow := nginx()
-	qcow.Rootfs.Format, qcow.Rootfs.URL = "qcow2", "http://10.0.0.1:8080/x.img"
+	qcow.Rootfs.Format, qcow.Rootfs.URL = "qcow2", "http://10.0.0.1:8000/x.img"
 	bare := nginx()
 	bare.Rootfs.Format = ""
 	for i, m := range []*Manifest{nginx(), full(), ram, worker, qcow, bare} {
@@ -85,6 +85,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"NUL in argument", func(m *Manifest) { m.Workload.Entrypoint = []string{"/n", "a\x00b"} }, []string{"workload.entrypoint[1]"}},
 		{"no base_url", func(m *Manifest) { m.Workload.BaseURL = "" }, []string{"workload.base_url"}},
 		{"base_url without scheme", func(m *Manifest) { m.Workload.BaseURL = "127.0.0.1:80" }, []string{"workload.base_url"}},
+		{"base_url on the agent's port", func(m *Manifest) { m.Workload.BaseURL = "http://10.0.0.2:8080/api" }, []string{warning + "workload.base_url"}},
 		{"base_url without host", func(m *Manifest) { m.Workload.BaseURL = "http://:80" }, []string{"workload.base_url"}},
 		{"equals sign in env name", func(m *Manifest) { m.Workload.Env["A=B"] = "" }, []string{`workload.env."A=B"`}},
 		{"empty env name", func(m *Manifest) { m.Workload.Env[""] = "" }, []string{`workload.env.""`}},

@@ -17,7 +17,7 @@ packages=(
   rpm db5.3-util          # rpm databases, to compare with
   squashfs-tools          # unsquashfs, mksquashfs
   cpio libarchive-tools gzip pigz zstd busybox-static tar
-  mount util-linux shellcheck
+  mount util-linux file shellcheck
 )
 
 # Other sources' Docker brings its own containerd and runc along, and conflicts with

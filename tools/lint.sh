@@ -24,6 +24,7 @@ format() { go_files | xargs go tool -modfile=tools/go.mod gofumpt -l; }
 plain_format() { go_files | xargs gofmt -l; }
 scripts() { git ls-files --cached --others --exclude-standard '*.sh' .ci/run | xargs shellcheck; }
 workflows() { tool actionlint -no-color .github/workflows/*.yml examples/workflows/*.yml; }
+quiet_skips() { ! git grep -nE '\.Skip(f|Now)?\(' -- '*.go' | grep -vF '("SKIP: '; }
 left_open() { ! git grep -nE '\b(TODO|FIXME|XXX)\b' -- '*.go' '*.sh' ':!tools/lint.sh'; }
 large() { git ls-files -z | xargs -0 -r du -k | awk '$1 > 1024 { print; bad = 1 } END { exit bad }'; }
 
@@ -35,6 +36,7 @@ check "go.mod (go mod tidy)" go mod tidy -diff
 check "go mod verify" go mod verify
 check "shellcheck" scripts
 check "actionlint" workflows
+check "skips whose text does not begin with \"SKIP: \"" quiet_skips
 check "left open" left_open
 check "files over 1 MiB" large
 [ "$failed" -eq 0 ] && echo "lint: ok"

@@ -93,6 +93,13 @@ func newIssuer(t *testing.T) *issuer {
 	return i
 }
 
+// requests is how many have come, for handlers, of which several may run.
+func (i *issuer) requests() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.asked)
+}
+
 // give answers with a token as GitHub does.
 func (i *issuer) give(w http.ResponseWriter, token string) {
 	i.tokens = append(i.tokens, token)
@@ -313,7 +320,7 @@ func TestFaultsOfTheTokenEndpointPass(t *testing.T) {
 		i := newIssuer(t)
 		good := i.token
 		i.token = func(w http.ResponseWriter, req *http.Request) {
-			if len(i.asked) == 1 {
+			if i.requests() == 1 {
 				fail(w, req)
 				return
 			}
@@ -353,10 +360,7 @@ func TestSlowEndpointIsAskedAgain(t *testing.T) {
 	stall := make(chan struct{})
 	defer close(stall)
 	i.token = func(w http.ResponseWriter, req *http.Request) {
-		i.mu.Lock()
-		first := len(i.asked) == 1
-		i.mu.Unlock()
-		if first {
+		if i.requests() == 1 {
 			<-stall
 			return
 		}

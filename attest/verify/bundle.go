@@ -134,6 +134,16 @@ func Subjects(b Bundle) []statement.Subject {
 	return o.statement.Subject
 }
 
+// Claims is what a bundle says, and whether it says that a key has signed it. Nothing of it
+// is verified. The error names the bundle's source.
+func Claims(b Bundle) (st *statement.Statement, key bool, err error) {
+	o, err := open(b)
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: %w", b.Source, err)
+	}
+	return o.statement, o.cert == nil, nil
+}
+
 // Claimed tells who a bundle says has signed it, "" if it cannot be read. Nothing of
 // it is verified: it is good for a hint to the user and for nothing else.
 func Claimed(b Bundle) string {

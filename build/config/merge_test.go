@@ -238,11 +238,11 @@ func TestBaseURLComesFromTheLowestTCPPort(t *testing.T) {
 		want    string
 		warning bool
 	}{
-		{name: "lowest", ports: []string{"8443/tcp", "8080/tcp"}, want: "http://127.0.0.1:8080"},
+		{name: "lowest", ports: []string{"8443/tcp", "8000/tcp"}, want: "http://127.0.0.1:8000"},
 		{name: "without protocol", ports: []string{"9000"}, want: "http://127.0.0.1:9000"},
 		{name: "numbers, not text", ports: []string{"9000/tcp", "10000/tcp"}, want: "http://127.0.0.1:9000"},
 		{name: "range", ports: []string{"8000-8010/tcp"}, want: "http://127.0.0.1:8000"},
-		{name: "not UDP", ports: []string{"53/udp", "8080/tcp"}, want: "http://127.0.0.1:8080"},
+		{name: "not UDP", ports: []string{"53/udp", "8000/tcp"}, want: "http://127.0.0.1:8000"},
 		{name: "only UDP", ports: []string{"53/udp"}, want: "http://127.0.0.1:80", warning: true},
 		{name: "none", want: "http://127.0.0.1:80", warning: true},
 		{name: "nonsense", ports: []string{"http", "0/tcp", "65536/tcp", "-1"}, want: "http://127.0.0.1:80", warning: true},

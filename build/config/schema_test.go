@@ -159,8 +159,8 @@ func TestTagsAreComplete(t *testing.T) {
 func TestFormats(t *testing.T) {
 	tests := map[string]struct{ good, bad []string }{
 		"absolute":     {[]string{"/", "/a b"}, []string{"a", "./a", " /a"}},
-		"api-url":      {[]string{"https://api.github.com", "https://ghe.example/api/v3", "http://localhost:8080/x", "http://127.0.0.1", "http://127.1.2.3:1/", "http://[::1]:80"}, []string{"http://example.com", "http://localhost.evil.example", "http://127.0.0.1.evil.example", "https://", "https:///x", "ftp://x", "https://h/?q", "http://127.0.0.1@evil.example/"}},
-		"artifact-url": {[]string{"https://h/x", "http://10.0.0.1:8080/x", "/srv/a b.img"}, []string{"file:///x", "x.img", "./x", "https://", "oci://h/x", "https://h/a b"}},
+		"api-url":      {[]string{"https://api.github.com", "https://ghe.example/api/v3", "http://localhost:8000/x", "http://127.0.0.1", "http://127.1.2.3:1/", "http://[::1]:80"}, []string{"http://example.com", "http://localhost.evil.example", "http://127.0.0.1.evil.example", "https://", "https:///x", "ftp://x", "https://h/?q", "http://127.0.0.1@evil.example/"}},
+		"artifact-url": {[]string{"https://h/x", "http://10.0.0.1:8000/x", "/srv/a b.img"}, []string{"file:///x", "x.img", "./x", "https://", "oci://h/x", "https://h/a b"}},
 		"digest":       {[]string{checksum}, []string{checksum[7:], strings.ToUpper(checksum), checksum + "0", checksum + "\n", "sha512:" + checksum[7:]}},
 		"file-url":     {[]string{"https://h/x", "http://h/x", "file:///x", "tools/busybox", "/opt/busybox", "a b"}, []string{"ftp://h/x", "https://", "c:/x", "https://h/a b"}},
 		"hex-sha256":   {[]string{checksum[7:]}, []string{checksum, checksum[8:], checksum[7:] + "0", strings.Repeat("A", 64)}},

@@ -45,7 +45,7 @@ port = 53
 protocol = "udp"
 
 [[network.expose]]
-port = 8080
+port = 8000
 
 [actions.reload]
 method = "POST"
@@ -67,7 +67,7 @@ path = "/reload"
 	if diff := cmp.Diff(want, got.Manifest); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if !slices.Equal(got.Ports, []int{8080, 8443}) {
+	if !slices.Equal(got.Ports, []int{8000, 8443}) {
 		t.Errorf("ports = %v", got.Ports)
 	}
 }

@@ -276,12 +276,13 @@ func TestStalledConnectionIsTriedAgain(t *testing.T) {
 		})
 		c, _ := client(t, "")
 		var why []error
-		c.Policy.Idle = 50 * time.Millisecond
+		c.Policy.Idle = 200 * time.Millisecond
 		c.Policy.Warn = func(err error) { why = append(why, err) }
 		b, err := c.Bytes(t.Context(), Request{URL: url})
 		close(stall)
-		var idle *IdleError
-		if string(b) != "busybox" || err != nil || len(why) != 1 || !errors.As(why[0], &idle) {
+		// A busy machine may let the second answer wait as well.
+		idle := func(err error) bool { return errors.As(err, new(*IdleError)) }
+		if string(b) != "busybox" || err != nil || len(why) == 0 || !idle(errors.Join(why...)) {
 			t.Errorf("%s: %q, %v; warnings %v", name, b, err, why)
 		}
 	}

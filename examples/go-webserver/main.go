@@ -16,5 +16,5 @@ func main() {
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "Hello from Go, up for %v\n", time.Since(begun).Round(time.Millisecond))
 	})
-	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("LISTEN"), ":8080"), nil))
+	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("LISTEN"), ":8000"), nil))
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -93,18 +94,24 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	defer w.Flush()
 	var err error
 	shown := true
+	inputs := w.Inputs()
 	switch {
 	case len(args) == 0:
 		var s settings
-		if s, err = readSettings(p.inputs()); err != nil {
+		s, err = readSettings(inputs)
+		inputs.WarnUnknown(p.Environ)
+		if err != nil {
 			err = inputError{err}
 		} else {
+			s.debug = w.Context().Debug
 			shown = s.summary
 			err = p.run(ctx, s)
 		}
 	case len(args) == 1 && args[0] == "verify":
 		var t target
-		if t, err = readTarget(p.inputs()); err != nil {
+		t, err = readTarget(inputs)
+		inputs.WarnUnknown(p.Environ)
+		if err != nil {
 			err = inputError{err}
 		} else {
 			shown = t.summary
@@ -115,8 +122,6 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	}
 	return p.end(ctx, err, shown)
 }
-
-func (p *Program) inputs() *gha.Inputs { return p.workflow.Inputs() }
 
 // end reports what there is and what went wrong, and cleans up.
 func (p *Program) end(ctx context.Context, err error, shown bool) int {
@@ -216,7 +221,7 @@ func (p *Program) source(file string, line int) string {
 	if file == "" || c.Repository == "" || c.SHA == "" {
 		return ""
 	}
-	u := fmt.Sprintf("%s/%s/blob/%s/%s", c.ServerURL, c.Repository, c.SHA, (&urlPath{file}).String())
+	u := fmt.Sprintf("%s/%s/blob/%s/%s", c.ServerURL, c.Repository, c.SHA, (&url.URL{Path: file}).EscapedPath())
 	if line > 0 {
 		u += fmt.Sprintf("#L%d", line)
 	}
@@ -320,8 +325,8 @@ func (o *output) Write(b []byte) (int, error) {
 	return o.Buffer.Write(b)
 }
 
-// step runs one command of fledge in a group of the log and decodes what it prints. A
-// nil into ignores that; a *string gets it as it is.
+// step runs one command of fledge in a group of the log and decodes the JSON that it
+// prints.
 func (p *Program) step(ctx context.Context, what, plugin string, c command, into any) error {
 	w := p.workflow
 	w.Group(what)
@@ -337,27 +342,29 @@ func (p *Program) step(ctx context.Context, what, plugin string, c command, into
 		Failed: func(at string, err error) { stage, cause = at, err },
 	}
 	code := run.Run(ctx, c.argv)
-	if owner := p.owner.Load(); owner != nil {
-		if err := owner.give(); err != nil {
-			return &stepError{what: what, plugin: plugin, code: cli.ExitFailed, err: fmt.Errorf("giving files to the workspace's owner: %w", err)}
-		}
+	var after error // what goes wrong here; the command's own error is the cause of it, if there is one
+	if err := p.owner.Load().give(); err != nil {
+		after = fmt.Errorf("giving files to the workspace's owner: %w", err)
 	}
-	var wrong error
-	if into != nil && out.Len() > 0 {
-		if text, ok := into.(*string); ok {
-			*text = strings.TrimSpace(out.String())
-		} else if err := json.Unmarshal(out.Bytes(), into); err != nil {
-			wrong = fmt.Errorf("reading what 'fledge %s' printed: %w", c.argv[0], err)
-		}
+	if out.Len() > 0 {
+		after = cmp.Or(after, decode(c, out.Bytes(), into))
 	}
-	if code != cli.ExitOK {
-		if cause == nil {
-			cause = fmt.Errorf("'fledge %s' ended with code %d", c.argv[0], code)
-		}
-		return &stepError{what, stage, plugin, code, cause}
+	switch {
+	case code != cli.ExitOK && cause == nil:
+		cause = fmt.Errorf("'fledge %s' ended with code %d", c.argv[0], code)
+	case code == cli.ExitOK && after != nil:
+		code, cause = cli.ExitFailed, after
 	}
-	if wrong != nil {
-		return &stepError{what, stage, plugin, cli.ExitFailed, wrong}
+	if code == cli.ExitOK {
+		return nil
+	}
+	return &stepError{what, stage, plugin, code, cause}
+}
+
+// decode reads what a command printed.
+func decode(c command, text []byte, into any) error {
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("reading what 'fledge %s' printed: %w", c.argv[0], err)
 	}
 	return nil
 }

@@ -2,13 +2,17 @@ package action
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/volant/fledge-action/internal/bundletest"
+	"github.com/volant/fledge-action/internal/gha"
 	"github.com/volant/fledge-action/internal/ghrelease"
 )
 
@@ -244,6 +248,29 @@ func TestWrongInputsAreNamedAllAtOnce(t *testing.T) {
 	}
 }
 
+func TestUnknownInputsAreWarnedOf(t *testing.T) {
+	s := newStep(t, ".").with("lockd", "true", "args", "")
+	s.run(0)
+	s.logged(`::warning title=Unknown input::unknown input "lockd" is ignored; did you mean "locked"\?`)
+	if strings.Contains(s.log.String(), `"args"`) {
+		t.Errorf("the runner's own input is unknown:\n%s", s.log.String())
+	}
+}
+
+func TestDebugLoggingShowsEveryStep(t *testing.T) {
+	s := newStep(t, ".")
+	s.run(0)
+	usual := strings.Count(s.log.String(), "\n")
+	s.env["RUNNER_DEBUG"] = "1"
+	s.run(0)
+	if got := strings.Count(s.log.String(), "\n"); got <= usual {
+		t.Errorf("%d lines with debug logging, %d without", got, usual)
+	}
+	if strings.Contains(s.file("GITHUB_STEP_SUMMARY"), "--verbose") {
+		t.Error("the command to repeat has what only this run needs")
+	}
+}
+
 func TestMistakesInFledgeTomlAreAnnotatedAtTheirLines(t *testing.T) {
 	s := newStep(t)
 	s.plugin(filepath.Join(s.ws, "sub"), "web", "[plugins]\nx = 1\n")
@@ -297,7 +324,7 @@ func TestFailOnWarning(t *testing.T) {
 	s.put(filepath.Join(s.ws, "manifest.toml"), "")
 	g := s.github("v1.0.0")
 	text, _ := os.ReadFile(filepath.Join(s.ws, "fledge.toml"))
-	s.put(filepath.Join(s.ws, "fledge.toml"), strings.Replace(string(text), "base_url = \"http://127.0.0.1:8080\"\n", "", 1))
+	s.put(filepath.Join(s.ws, "fledge.toml"), strings.Replace(string(text), "base_url = \"http://127.0.0.1:8000\"\n", "", 1))
 	s.run(1)
 	s.logged(`::warning `)
 	s.logged(`::error [^:]*::fail-on-warning`)
@@ -309,6 +336,44 @@ func TestFailOnWarning(t *testing.T) {
 	}
 }
 
+func TestAMissingFileHasTheHintToCheckOut(t *testing.T) {
+	for _, config := range []string{"fledge.toml", "plugins/*/fledge.toml"} {
+		s := newStep(t).with("config", config)
+		s.run(2)
+		if page := s.file("GITHUB_STEP_SUMMARY"); !strings.Contains(page, "actions/checkout") {
+			t.Errorf("%s: the summary does not say what to do:\n%s", config, page)
+		}
+	}
+}
+
+// TestAFailedStepsOwnErrorIsTold also when its files cannot be given away.
+func TestAFailedStepsOwnErrorIsTold(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := newOwner(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.folder("dist"); err != nil {
+		t.Fatal(err)
+	}
+	root.Close()
+	if o.give() == nil {
+		t.Fatal("files are given away in a closed folder")
+	}
+	getenv := func(string) string { return "" }
+	p := &Program{Version: "test", Getenv: getenv, workflow: gha.New(getenv, io.Discard), start: t.TempDir()}
+	p.owner.Store(o)
+	var step *stepError
+	var b built
+	err = p.step(t.Context(), "Build", "", command{argv: []string{"build", "--config", "none.toml"}}, &b)
+	if !errors.As(err, &step) || step.code != 2 || !strings.Contains(err.Error(), "none.toml") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestUploadWithoutATag(t *testing.T) {
 	s := newStep(t, ".").with("upload", "always")
 	s.run(2)
@@ -317,13 +382,19 @@ func TestUploadWithoutATag(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	s := newStep(t, ".")
-	key := s.key()
+	s.key()
 	s.run(0)
-	_ = key
 	s.with("target", "dist/web.cpio.gz\ndist/manifest.json", "repo", "acme/web", "offline", "true", "key", "")
 	s.run(1, "verify")
 	if out := s.outputs(); out["verified"] != "false" || !strings.Contains(out["result"], `"ok"`) {
 		t.Errorf("outputs %v", out)
 	}
 	s.logged(`::error title=fledge%3A Verify::`)
+
+	s.with("key", string(bundletest.NewKey(t).Public))
+	s.run(1, "verify")
+	s.logged(`(?m)^fledge verify --key key.pub `)
+	if log := s.log.String(); strings.Contains(log, s.temp) {
+		t.Errorf("the log has a path that is gone:\n%s", log)
+	}
 }

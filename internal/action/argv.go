@@ -1,6 +1,10 @@
 package action
 
-import "github.com/volant/fledge-action/internal/plan"
+import (
+	"path/filepath"
+
+	"github.com/volant/fledge-action/internal/plan"
+)
 
 // command is a command line of fledge and what of it is for people to repeat.
 type command struct {
@@ -30,11 +34,19 @@ func (c *command) on(name string, set bool) {
 // only adds words for this run alone.
 func (c *command) only(words ...string) { c.argv = append(c.argv, words...) }
 
+// debug shows every step in a run with debug logging.
+func (c *command) debug(s settings) {
+	if s.debug {
+		c.only("--verbose")
+	}
+}
+
 // Building one plugin. folder is where its files go, with a slash at the end.
 func buildCommand(s settings, d decision, p plan.Plugin, folder, url, cache string, inPlace bool) command {
 	var c command
 	c.add("build", "--config", p.Config, "--output", folder)
 	c.only("--json", "--cache-dir", cache)
+	c.debug(s)
 	c.flag("--artifact-url", url)
 	c.flag("--plugin-version", d.version)
 	c.add("--sbom", s.sbom, "--record")
@@ -82,6 +94,7 @@ func uploadCommand(s settings, repo, tag, version string, files []string) comman
 	var c command
 	c.add("release", "upload", "--repo", repo, "--clash", s.clash)
 	c.only("--json")
+	c.debug(s)
 	c.flag("--release-id", s.releaseID)
 	c.on("--draft", !s.publish)
 	c.on("--prerelease", prerelease(s.prerelease, version))
@@ -106,14 +119,19 @@ func planCommand(s settings, tag, changed string) command {
 	return c
 }
 
-func verifyCommand(t target, key string, cache string) command {
+// verifyCommand verifies targets; key is the file with the key, "" for none.
+func verifyCommand(t target, key, cache string) command {
 	var c command
 	c.add("verify")
 	c.only("--json", "--cache-dir", cache)
-	if key != "" {
-		c.add("--key", key)
-	} else {
+	switch key {
+	case "":
 		c.flag("--repo", t.repo)
+	case t.key:
+		c.add("--key", key)
+	default: // it was made of the input's text, and is gone afterwards
+		c.only("--key", key)
+		c.repeat = append(c.repeat, "--key", filepath.Base(key))
 	}
 	for _, w := range t.workflows {
 		c.add("--signer-workflow", w)

@@ -3,6 +3,7 @@ package action
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/internal/cli"
 	"github.com/volant/fledge-action/internal/gha"
 	"github.com/volant/fledge-action/internal/merge"
 	"github.com/volant/fledge-action/internal/plan"
@@ -59,7 +61,6 @@ type uploaded struct {
 	URL       string              `json:"url"`
 	Draft     bool                `json:"draft"`
 	Immutable bool                `json:"immutable"`
-	Created   bool                `json:"created"`
 	Assets    []release.Published `json:"assets"`
 	Warnings  []string            `json:"warnings"`
 	Previous  *struct {
@@ -98,38 +99,32 @@ func (p *Program) run(ctx context.Context, s settings) error {
 	return p.build(ctx, s, j)
 }
 
-// world sets what commands find in their environment, and has it masked before.
+// world sets what commands find in their environment. Inputs have been masked; what
+// is secret in registry-auth is masked here.
 func (p *Program) world(s settings) error {
-	w := p.workflow
 	for name, value := range map[string]string{
-		"GITHUB_TOKEN": s.token, "GITHUB_API_URL": s.api, "SOURCE_DATE_EPOCH": s.epoch, "COSIGN_PASSWORD": s.password,
+		"GITHUB_TOKEN": s.token, "GITHUB_API_URL": s.api, "SOURCE_DATE_EPOCH": s.epoch, "COSIGN_PASSWORD": s.password, "FLEDGE_SIGNING_KEY": s.key,
 	} {
 		if value != "" {
 			p.overlay[name] = value
 		}
 	}
-	if s.key != "" {
-		p.overlay["FLEDGE_SIGNING_KEY"] = s.key
-	}
 	if s.registryAuth == "" {
 		return nil
 	}
-	text, err := textOrFile(s.registryAuth, "{", p.start, maxAuth)
-	if err == nil {
-		var auth registryAuth
-		if auth, err = parseAuth(text, w.Mask); err == nil {
-			var dir string
-			if dir, err = writeAuth(auth, p.private("")); err != nil {
-				return fmt.Errorf("keeping the registry's credentials: %w", err)
-			}
-			p.overlay["DOCKER_CONFIG"] = dir
-			return p.Setenv("DOCKER_CONFIG", dir) // the registry's library asks the process
-		}
+	auth, err := readAuth(s.registryAuth, p.start, p.workflow.Mask)
+	if err != nil {
+		return inputError{fmt.Errorf("input registry-auth: %w", err)}
 	}
-	return inputError{fmt.Errorf("input registry-auth: %w", err)}
+	dir, err := writeAuth(auth, p.private(""))
+	if err != nil {
+		return fmt.Errorf("keeping the registry's credentials: %w", err)
+	}
+	p.overlay["DOCKER_CONFIG"] = dir
+	return p.Setenv("DOCKER_CONFIG", dir) // the registry's library asks the process
 }
 
-// cache is where downloads are kept, relative to nothing.
+// cache is where downloads are kept: an absolute path.
 func (p *Program) cache(s settings) (string, error) {
 	if s.cache == "" {
 		return p.private("cache"), nil
@@ -152,7 +147,7 @@ func (p *Program) find(s settings) ([]plan.Plugin, error) {
 		return nil, inputError{fmt.Errorf("input config: %w", err)}
 	}
 	if err != nil {
-		return nil, &stepError{what: "Read fledge.toml", code: 2, err: err}
+		return nil, &stepError{what: "Read fledge.toml", code: cli.ExitUsage, err: err}
 	}
 	return plugins, nil
 }
@@ -241,7 +236,7 @@ func (p *Program) buildOne(ctx context.Context, s settings, j job, d decision, x
 	if err := r.add(ctx, x, &b); err != nil {
 		return err
 	}
-	page := pluginPage(p, x, &b, r.files[len(r.files)-1])
+	page := pluginPage(p, x, &b, r.plugins[len(r.plugins)-1])
 	cmd := p.repeat(c)
 	if s.epoch != "" {
 		cmd.Env = []string{"SOURCE_DATE_EPOCH=" + s.epoch}
@@ -331,8 +326,8 @@ func (p *Program) mergeAndUpload(ctx context.Context, s settings, j job, d decis
 // upload puts files on the release.
 func (p *Program) upload(ctx context.Context, s settings, j job, d decision, r *results) error {
 	version := d.version
-	if version == "" && len(r.plugins()) > 0 {
-		version = r.plugins()[0].version
+	if version == "" && len(r.plugins) > 0 {
+		version = r.plugins[0].version
 	}
 	c := uploadCommand(s, j.Repository, d.tag, version, r.paths())
 	var u uploaded
@@ -404,7 +399,7 @@ func (p *Program) plan(ctx context.Context, s settings, j job, event gha.Event) 
 	if s.changed && changed == "" {
 		p.workflow.Notice(gha.Annotation{Title: "fledge", Message: "changed-only: everything is built for a tag, and where it is not known what to compare with"})
 	}
-	var matrix string
+	var matrix json.RawMessage
 	c := planCommand(s, tag, changed)
 	if err := p.step(ctx, "Plan", "", c, &matrix); err != nil {
 		return err
@@ -412,10 +407,10 @@ func (p *Program) plan(ctx context.Context, s settings, j job, event gha.Event) 
 	var m struct {
 		Include []plan.Plugin `json:"include"`
 	}
-	if err := unmarshal(matrix, &m); err != nil {
+	if err := decode(c, matrix, &m); err != nil {
 		return err
 	}
-	p.outputs["matrix"] = matrix
+	p.outputs["matrix"] = string(matrix)
 	p.outputs["any"] = strconv.FormatBool(len(m.Include) > 0)
 	for _, x := range m.Include {
 		fmt.Fprintf(p.workflow.Log(), "%s  %s  %s\n", x.Name, x.Config, x.Platform)

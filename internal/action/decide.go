@@ -86,9 +86,9 @@ func unsigned(s settings, j job) string {
 	case s.sign == "none", s.attest == "off":
 		return ""
 	case j.fork:
-		return "unsigned: pull requests of forks and bots are not signed"
+		return "pull requests of forks and bots are not signed"
 	}
-	return "unsigned: the job may not ask for tokens: add \"permissions: id-token: write\" to it, or give a key"
+	return "the job may not ask for tokens: add \"permissions: id-token: write\" to it, or give a key"
 }
 
 // prereleaseForm are versions with a pre-release part, https://semver.org.

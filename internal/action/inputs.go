@@ -3,7 +3,6 @@ package action
 import (
 	"path"
 	"path/filepath"
-	"slices"
 
 	"github.com/volant/fledge-action/internal/gha"
 )
@@ -51,6 +50,7 @@ type settings struct {
 	strict        bool // fail-on-warning
 	token         string
 	api           string
+	debug         bool // the run has debug logging
 }
 
 // readSettings reads the inputs. The secret ones are masked first.
@@ -128,7 +128,7 @@ type target struct {
 func readTarget(i *gha.Inputs) (target, error) {
 	t := target{token: i.Secret("github-token")}
 	i.Required("target", "an artifact, a manifest.json, a SHA256SUMS or the page of a release")
-	t.targets = slices.Clone(i.Lines("target"))
+	t.targets = i.Lines("target")
 	t.repo = i.String("repo")
 	t.workflows = i.Lines("signer-workflow")
 	t.sourceRef = i.String("source-ref")

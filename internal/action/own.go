@@ -17,19 +17,23 @@ type owner struct {
 	able     bool // the system tells owners
 
 	mu      sync.Mutex
-	folders []string // that are looked through
-	before  map[inode]bool
+	folders []string       // that are looked through
+	before  map[stamp]bool // files that were there
 }
 
-// inode tells a file from every other.
-type inode struct{ dev, ino uint64 }
+// stamp tells a file from every other, also from one that had its inode before: file
+// systems use the number of a file that is gone for the next one.
+type stamp struct {
+	dev, ino uint64
+	modified int64 // nanoseconds since 1970
+}
 
 func newOwner(root *os.Root) (*owner, error) {
 	info, err := root.Stat(".")
 	if err != nil {
 		return nil, err
 	}
-	o := &owner{root: root, before: map[inode]bool{}}
+	o := &owner{root: root, before: map[stamp]bool{}}
 	o.uid, o.gid, o.able = ownerOf(info)
 	return o, nil
 }
@@ -60,7 +64,7 @@ func (o *owner) folder(name string) error {
 	defer o.mu.Unlock()
 	o.folders = append(o.folders, at)
 	return o.walk(at, func(name string, info fs.FileInfo) error {
-		if id, ok := inodeOf(info); ok {
+		if id, ok := stampOf(info); ok {
 			o.before[id] = true
 		}
 		return nil
@@ -77,7 +81,7 @@ func (o *owner) give() error {
 	var errs []error
 	for _, folder := range o.folders {
 		errs = append(errs, o.walk(folder, func(name string, info fs.FileInfo) error {
-			id, ok := inodeOf(info)
+			id, ok := stampOf(info)
 			if !ok || o.before[id] && name != folder {
 				return nil
 			}

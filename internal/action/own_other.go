@@ -6,4 +6,4 @@ import "io/fs"
 
 func ownerOf(fs.FileInfo) (uid, gid int, ok bool) { return 0, 0, false }
 
-func inodeOf(fs.FileInfo) (inode, bool) { return inode{}, false }
+func stampOf(fs.FileInfo) (stamp, bool) { return stamp{}, false }

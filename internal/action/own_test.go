@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/volant/fledge-action/internal/testneed"
 )
@@ -61,6 +62,50 @@ func TestTheWorkspacesOwnerGetsEverything(t *testing.T) {
 	}
 	if seen < 8 {
 		t.Errorf("only %d files", seen)
+	}
+}
+
+// TestANewFileWithAnOldInodeIsGiven: a file system gives the number of a file that is
+// gone to the next one. Here it is the same file with another time.
+func TestANewFileWithAnOldInodeIsGiven(t *testing.T) {
+	testneed.Root(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "dist", "web.img")
+	if err := os.Mkdir(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, 1001, 118); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	o, err := newOwner(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.folder("dist"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []uint32{0, 1001} {
+		if err := o.give(); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Lstat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid := info.Sys().(*syscall.Stat_t).Uid; uid != want {
+			t.Errorf("it belongs to %d, want %d", uid, want)
+		}
+		if err := os.Chtimes(file, time.Time{}, info.ModTime().Add(time.Nanosecond)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

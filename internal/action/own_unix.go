@@ -15,10 +15,10 @@ func ownerOf(info fs.FileInfo) (uid, gid int, ok bool) {
 	return int(st.Uid), int(st.Gid), true
 }
 
-func inodeOf(info fs.FileInfo) (inode, bool) {
+func stampOf(info fs.FileInfo) (stamp, bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return inode{}, false
+		return stamp{}, false
 	}
-	return inode{uint64(st.Dev), uint64(st.Ino)}, true
+	return stamp{uint64(st.Dev), uint64(st.Ino), info.ModTime().UnixNano()}, true
 }

@@ -73,7 +73,7 @@ func (p *Program) mergedPage(m *merge.Result) {
 // releasePage is what the summary says of the release.
 func (p *Program) releasePage(s settings, d decision, version string, u *uploaded) {
 	p.page.Release = &summary.Release{
-		Tag: d.tag, URL: u.URL, Draft: u.Draft, Immutable: u.Immutable, Created: u.Created, DryRun: s.dryRun, Prerelease: prerelease(s.prerelease, version),
+		Tag: d.tag, URL: u.URL, Draft: u.Draft, Immutable: u.Immutable, DryRun: s.dryRun, Prerelease: prerelease(s.prerelease, version),
 	}
 	urls := map[string]string{}
 	for _, a := range u.Assets {
@@ -86,13 +86,7 @@ func (p *Program) releasePage(s settings, d decision, version string, u *uploade
 			before[a.Name] = &summary.Before{Size: a.Size, Digest: a.Digest}
 		}
 	}
-	place := func(f *summary.File) {
-		name := f.Name
-		if name == "" {
-			name = path.Base(f.Path)
-		}
-		f.URL, f.Before = urls[name], before[name]
-	}
+	place := func(f *summary.File) { f.URL, f.Before = urls[f.Name], before[f.Name] }
 	for i := range p.page.Plugins {
 		x := &p.page.Plugins[i]
 		place(&x.Artifact)

@@ -61,12 +61,20 @@ func parseAuth(text []byte, mask func(string)) (registryAuth, error) {
 	return a, nil
 }
 
-// textOrFile is what an input says itself, or the content of the file that it names.
-func textOrFile(input, begin, dir string, most int64) ([]byte, error) {
-	if strings.Contains(input, begin) {
-		return []byte(input), nil
+// readAuth reads the input, which is a config.json itself or the path of one, relative
+// to dir.
+func readAuth(input, dir string, mask func(string)) (registryAuth, error) {
+	text := []byte(input)
+	if !strings.Contains(input, "{") {
+		var err error
+		if text, err = readAuthFile(input, dir); err != nil {
+			return registryAuth{}, err
+		}
 	}
-	name := input
+	return parseAuth(text, mask)
+}
+
+func readAuthFile(name, dir string) ([]byte, error) {
 	if !filepath.IsAbs(name) {
 		if !filepath.IsLocal(name) {
 			return nil, errors.New("it is neither the text itself nor a path below the workspace")
@@ -78,12 +86,12 @@ func textOrFile(input, begin, dir string, most int64) ([]byte, error) {
 		return nil, errors.New("it is neither the text itself nor a file that can be read")
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	text, err := io.ReadAll(io.LimitReader(f, maxAuth+1))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(text)) > most {
-		return nil, fmt.Errorf("the file has more than %d bytes", most)
+	if len(text) > maxAuth {
+		return nil, fmt.Errorf("the file has more than %d bytes", maxAuth)
 	}
 	return text, nil
 }

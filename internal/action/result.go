@@ -55,18 +55,16 @@ type pluginFiles struct {
 // results are the files that there are.
 type results struct {
 	workspace, start string // absolute
-	files            []*pluginFiles
+	plugins          []*pluginFiles
 	sums             *file // of everything
 	pages            []string
 	warnings         []string
 }
 
-func (r *results) plugins() []*pluginFiles { return r.files }
-
 // all are all files, the common checksums last.
 func (r *results) all() []file {
 	var all []file
-	for _, x := range r.files {
+	for _, x := range r.plugins {
 		all = append(all, x.files...)
 	}
 	if r.sums != nil {
@@ -77,7 +75,7 @@ func (r *results) all() []file {
 
 // signed tells whether there are bundles about every plugin.
 func (r *results) signed() bool {
-	return !slices.ContainsFunc(r.files, func(x *pluginFiles) bool {
+	return !slices.ContainsFunc(r.plugins, func(x *pluginFiles) bool {
 		return !slices.ContainsFunc(x.files, func(f file) bool { return f.Kind == kindBundle })
 	})
 }
@@ -93,7 +91,7 @@ func (r *results) add(ctx context.Context, x plan.Plugin, b *built) error {
 		url = m.Initramfs.URL
 	}
 	pf := &pluginFiles{name: m.Name, version: m.Version, platform: x.Platform}
-	r.files = append(r.files, pf)
+	r.plugins = append(r.plugins, pf)
 	f := file{Name: filepath.Base(b.Artifact.Path), Size: b.Artifact.Size, SHA256: strings.TrimPrefix(b.Artifact.Digest, "sha256:"), Kind: kindArtifact, URL: url, path: r.absolute(b.Artifact.Path)}
 	pf.put(r.workspace, f)
 	others := []struct{ kind, path string }{{kindManifest, b.Manifest.Path}, {kindRecord, b.Record}, {kindChecksums, b.Sums}}
@@ -117,12 +115,12 @@ func (r *results) sign(name string, a *attested) error {
 	if a == nil {
 		return nil
 	}
-	at := slices.IndexFunc(r.files, func(x *pluginFiles) bool { return x.name == name })
+	at := slices.IndexFunc(r.plugins, func(x *pluginFiles) bool { return x.name == name })
 	if at < 0 {
 		return fmt.Errorf("a plugin %q was signed and not built", name)
 	}
 	r.pages = append(r.pages, a.Pages...)
-	pf := r.files[at]
+	pf := r.plugins[at]
 	pf.files = slices.DeleteFunc(pf.files, func(f file) bool { return f.Kind == kindBundle || f.Kind == kindBundles })
 	for kind, path := range map[string]string{kindBundle: a.Bundle, kindBundles: a.Bundles} {
 		if err := pf.hash(r.workspace, kind, r.absolute(path)); err != nil {
@@ -224,10 +222,10 @@ func kindOf(f merge.File) string {
 
 // merged replaces the files by those of a merged folder.
 func (r *results) merged(m *merge.Result) {
-	r.files = nil
+	r.plugins = nil
 	for _, x := range m.Plugins {
 		pf := &pluginFiles{name: x.Name, version: x.Version, platform: x.Platform}
-		r.files = append(r.files, pf)
+		r.plugins = append(r.plugins, pf)
 		for _, f := range x.Files {
 			kind := kindOf(f)
 			url := ""
@@ -264,7 +262,7 @@ func (r *results) uploaded(u *uploaded) {
 	for _, a := range u.Assets {
 		urls[a.Name] = a.URL
 	}
-	for _, x := range r.files {
+	for _, x := range r.plugins {
 		for i, f := range x.files {
 			x.files[i].URL = cmp.Or(urls[f.Name], f.URL)
 		}
@@ -292,8 +290,8 @@ func (p *Program) publishOutputs(r *results) {
 	if r.sums != nil {
 		p.outputs["checksums"] = r.sums.Path
 	}
-	same := r.files[0].version
-	for _, x := range r.files {
+	same := r.plugins[0].version
+	for _, x := range r.plugins {
 		if x.version != same {
 			same = ""
 		}
@@ -301,11 +299,11 @@ func (p *Program) publishOutputs(r *results) {
 	if same != "" {
 		p.outputs["version"] = same
 	}
-	if len(r.files) > 1 {
+	if len(r.plugins) > 1 {
 		return
 	}
 	names := map[string]string{kindArtifact: "artifact", kindManifest: "manifest", kindSBOM: "sbom", kindBundle: "provenance", kindChecksums: "checksums"}
-	for _, f := range r.files[0].files {
+	for _, f := range r.plugins[0].files {
 		if name := names[f.Kind]; name != "" {
 			p.outputs[name] = f.Path
 		}
@@ -316,12 +314,4 @@ func (p *Program) publishOutputs(r *results) {
 			p.outputs["manifest-digest"] = f.digest()
 		}
 	}
-}
-
-// unmarshal decodes what a command printed.
-func unmarshal(text string, into any) error {
-	if err := json.Unmarshal([]byte(text), into); err != nil {
-		return fmt.Errorf("reading what fledge printed: %w", err)
-	}
-	return nil
 }

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/volant/fledge-action/internal/bundletest"
-	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/ghrelease"
+	"github.com/volant/fledge-action/internal/plugintest"
 )
 
 // token is the job's, which nobody may see.
@@ -64,22 +64,9 @@ func newStep(t *testing.T, plugins ...string) *step {
 // plugin writes an initramfs plugin.
 func (s *step) plugin(dir, name, more string) {
 	s.t.Helper()
-	busybox := append(elftest.Program(), "\x00[\x00[[\x00ash\x00cat\x00ls\x00mount\x00sh\x00\x00"...)
-	s.put(filepath.Join(dir, "busybox"), string(busybox))
-	s.put(filepath.Join(dir, "init.sh"), "#!/bin/sh\nexec sh\n# "+name+"\n")
-	s.put(filepath.Join(dir, "fledge.toml"), fmt.Sprintf(`version = "1"
-strategy = "initramfs"
-[plugin]
-name = %q
-version = "0.1.0"
-[init]
-path = "init.sh"
-[source]
-busybox_url = "busybox"
-busybox_sha256 = "%x"
-[workload]
-base_url = "http://127.0.0.1:8080"
-%s`, name, sha256.Sum256(busybox), more))
+	for file, text := range plugintest.Initramfs("", name, more) {
+		s.put(filepath.Join(dir, file), text)
+	}
 }
 
 func (s *step) put(path, text string) {
@@ -128,7 +115,12 @@ func (s *step) run(want int, args ...string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	var environ []string
+	for name, value := range s.env {
+		environ = append(environ, name+"="+value)
+	}
 	p := &Program{
+		Environ: environ,
 		Version: "test", Stdout: &s.log, Setenv: os.Setenv, Executable: self, Argv0: "fledge",
 		Getenv: func(name string) string { s.asked[name] = true; return s.env[name] },
 	}

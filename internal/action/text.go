@@ -1,16 +1,10 @@
 package action
 
 import (
-	"net/url"
 	"strings"
 
 	"github.com/volant/fledge-action/internal/summary"
 )
-
-// urlPath is a path in a URL.
-type urlPath struct{ path string }
-
-func (u *urlPath) String() string { return (&url.URL{Path: u.path}).EscapedPath() }
 
 // shellLine is a command line for a POSIX shell.
 func shellLine(words []string) string {
@@ -32,6 +26,8 @@ func messages(texts []string) []summary.Message {
 	return all
 }
 
+const checkout = "check the repository out before this step (actions/checkout), and name the file in \"config\""
+
 // hints are what to do in a workflow about what the command line's messages say.
 var hints = []struct{ text, hint string }{
 	{"no OIDC token", "add \"permissions: id-token: write\" to the job; pull requests of forks never get a token"},
@@ -39,7 +35,8 @@ var hints = []struct{ text, hint string }{
 	{`lacks "attestations: write"`, "add \"permissions: attestations: write\" to the job, or set github-attestations: off"},
 	{"other bytes are there", "use a new tag, or set on-conflict: replace"},
 	{"is immutable", "use a new tag: this release cannot be changed, and its tag not be used again"},
-	{"no such file; name the configuration", "check the repository out before this step (actions/checkout), and name the file in \"config\""},
+	{"no such file; see docs/fledge-toml.md", checkout},
+	{"no file matches", checkout},
 }
 
 // hint is what to do about a message, "" if it says so itself.

@@ -11,9 +11,6 @@ import (
 	"github.com/volant/fledge-action/internal/summary"
 )
 
-// maxPublicKey is the longest public key, in bytes.
-const maxPublicKey = 64 << 10
-
 // verify verifies targets.
 func (p *Program) verify(ctx context.Context, t target) error {
 	if err := p.open("."); err != nil {
@@ -28,12 +25,8 @@ func (p *Program) verify(ctx context.Context, t target) error {
 	}
 	key := t.key
 	if strings.Contains(key, "-----BEGIN") {
-		text, err := textOrFile(key, "-----BEGIN", p.start, maxPublicKey)
-		if err != nil {
-			return inputError{fmt.Errorf("input key: %w", err)}
-		}
 		key = p.private("key.pub")
-		if err := os.WriteFile(key, append(text, '\n'), 0o600); err != nil {
+		if err := os.WriteFile(key, []byte(t.key+"\n"), 0o600); err != nil {
 			return fmt.Errorf("keeping the key: %w", err)
 		}
 	}
@@ -51,8 +44,8 @@ func (p *Program) verify(ctx context.Context, t target) error {
 		} `json:"targets"`
 	}
 	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &result); err != nil {
-			return fmt.Errorf("reading what 'fledge verify' printed: %w", err)
+		if err := decode(c, raw, &result); err != nil {
+			return err
 		}
 		p.outputs["result"] = string(raw)
 	}

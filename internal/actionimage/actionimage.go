@@ -97,7 +97,7 @@ func compile(ctx context.Context, c Config, arch, file string) error {
 	return nil
 }
 
-// Labels are those of the Dockerfile's image.
+// labels are those of the Dockerfile's image, and what a release adds.
 func (c Config) labels() map[string]string {
 	labels := map[string]string{
 		"org.opencontainers.image.title":       "fledge",
@@ -119,7 +119,7 @@ func image(c Config, arch string, program []byte) (v1.Image, error) {
 		return nil, err
 	}
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(files)), nil },
-		tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithMediaType(types.OCILayer))
+		tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithCompressedCaching, tarball.WithMediaType(types.OCILayer))
 	if err != nil {
 		return nil, err
 	}

@@ -7,11 +7,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +29,9 @@ const toolFolder = "FLEDGE_ACT_TOOLS"
 
 // top is the repository's folder, seen from this one.
 const top = "../.."
+
+// reusable is the path of the reusable workflow.
+const reusable = ".github/workflows/fledge-release.yml"
 
 // commit is what the reusable workflow names the action by, as in a release.
 const commit = "0123456789abcdef0123456789abcdef01234567"
@@ -77,8 +83,8 @@ type project struct {
 	calls []call
 }
 
-// newProject makes a repository of files, with the workflow of an example, and a checkout
-// of the action whose image is an image of the daemon.
+// newProject makes a repository of files, and a checkout of the action whose image is one
+// of the daemon's.
 func newProject(t *testing.T, image string, files map[string]string) *project {
 	t.Helper()
 	p := &project{t: t, act: program(t), docker: dockertest.Start(t), dir: t.TempDir(), action: t.TempDir(), handedOn: t.TempDir(), home: t.TempDir(), image: image}
@@ -114,7 +120,6 @@ func (p *project) checkOutAction() {
 		}
 		write(p.t, p.action, name, changed)
 	}
-	const reusable = ".github/workflows/fledge-release.yml"
 	write(p.t, p.action, reusable, read(p.t, filepath.Join(top, reusable)))
 	pin := filepath.Join(p.t.TempDir(), "pin")
 	if out, err := exec.Command("go", "build", "-o", pin, "../pin").CombinedOutput(); err != nil {
@@ -135,10 +140,6 @@ func (p *project) run(event, workflow string, args ...string) (log string, err e
 	defer server.Close()
 	ctx, stop := context.WithTimeout(p.t.Context(), 5*time.Minute)
 	defer stop()
-	stand, err := filepath.Abs("testdata")
-	if err != nil {
-		p.t.Fatal(err)
-	}
 	cmd := exec.CommandContext(ctx, p.act, append([]string{
 		event, "-W", ".github/workflows/" + workflow,
 		"-P", "ubuntu-24.04=" + jobImage(p.t, p.docker),
@@ -147,18 +148,33 @@ func (p *project) run(event, workflow string, args ...string) (log string, err e
 		"--container-daemon-socket", "-", "--container-options", "-v " + p.handedOn + ":/handed-on",
 		"--action-cache-path", filepath.Join(p.home, "cache"), "--use-gitignore=false", "--rm",
 		"-s", "GITHUB_TOKEN=the-job-token", "--env", "PROBE_URL=" + server.URL,
-		"--local-repository", "volant/fledge-action@v1=" + p.action,
-		"--local-repository", "volant/fledge-action@" + commit + "=" + p.action,
-		"--local-repository", "actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02=" + filepath.Join(stand, "upload-artifact"),
-		"--local-repository", "actions/download-artifact@d3f86a106a0bac45b974a628896c90dbdf5c8093=" + filepath.Join(stand, "download-artifact"),
-		"--local-repository", "actions/cache@0400d5f644dc74513175e3cd8d07132dd4860809=" + filepath.Join(stand, "cache"),
-	}, args...)...)
+	}, slices.Concat(p.checkouts(), args)...)...)
 	cmd.Dir = p.dir
 	cmd.Env = append(p.docker.Env(), "HOME="+p.home, "XDG_CACHE_HOME="+filepath.Join(p.home, ".cache"), "XDG_CONFIG_HOME="+filepath.Join(p.home, ".config"))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = cmd.Run()
 	return out.String(), err
+}
+
+// standIn is a use of another's action for which testdata has one.
+var standIn = regexp.MustCompile(`uses: (actions/(upload-artifact|download-artifact|cache)@[0-9a-f]{40}) `)
+
+// checkouts are act's arguments that name the folders of actions.
+func (p *project) checkouts() (args []string) {
+	p.t.Helper()
+	folders := map[string]string{"volant/fledge-action@v1": p.action, "volant/fledge-action@" + commit: p.action}
+	for _, use := range standIn.FindAllStringSubmatch(read(p.t, filepath.Join(p.action, reusable)), -1) {
+		folder, err := filepath.Abs(filepath.Join("testdata", use[2]))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		folders[use[1]] = folder
+	}
+	for _, action := range slices.Sorted(maps.Keys(folders)) {
+		args = append(args, "--local-repository", action+"="+folders[action])
+	}
+	return args
 }
 
 func (p *project) record(w http.ResponseWriter, r *http.Request) {
@@ -202,69 +218,23 @@ exec /bin/sh -e "$@"
 // passes is a program that does nothing; the job's image has it in QEMU's place.
 const passes = "#!/bin/sh\n"
 
-var jobImageOnce sync.Map // socket → sync.OnceFunc
-
 // jobImage is the image that jobs run in: busybox with a bash, and a QEMU that nobody
 // starts.
 func jobImage(t testing.TB, d *dockertest.Docker) string {
 	t.Helper()
-	const name = "fledge-job:test"
-	make, _ := jobImageOnce.LoadOrStore(d.Socket, sync.OnceFunc(func() {
-		busybox := read(t, machineBusybox(t))
-		d.Import(t, name, func(l *dockertest.Layer) {
-			l.Folder("bin", 0o755)
-			l.Folder("tmp", 0o1777)
-			l.Folder("usr/bin", 0o755)
-			l.File("bin/busybox", 0o755, []byte(busybox))
-			for _, applet := range strings.Fields(run(t, machineBusybox(t), "--list")) {
-				if applet != "busybox" && applet != "bash" {
-					l.Link("bin/"+applet, "busybox")
-				}
-			}
-			l.File("bin/bash", 0o755, []byte(bash))
-			l.File("usr/bin/qemu-system-x86_64", 0o755, []byte(passes))
-		}, "ENV PATH=/usr/bin:/bin")
-	}))
-	make.(func())()
-	return name
+	testneed.Tool(t, "busybox")
+	return d.Import(t, "fledge-job:test", func(l *dockertest.Layer) {
+		l.Busybox()
+		l.File("bin/bash", 0o755, []byte(bash))
+		l.Folder("usr/bin", 0o755)
+		l.File("usr/bin/qemu-system-x86_64", 0o755, []byte(passes))
+	}, "ENV PATH=/usr/bin:/bin")
 }
-
-func machineBusybox(t testing.TB) string {
-	t.Helper()
-	path, err := testneed.Look("busybox")
-	if err != nil {
-		testneed.Missing(t, "busybox", "busybox not found")
-	}
-	return path
-}
-
-var probeOnce sync.Map
 
 // probeImage is the image of probe.
 func probeImage(t testing.TB) string {
 	t.Helper()
-	const name = "fledge-action:probe"
-	d := dockertest.Start(t)
-	make, _ := probeOnce.LoadOrStore(d.Socket, sync.OnceFunc(func() {
-		binary := filepath.Join(t.TempDir(), "probe")
-		cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", binary, "./probe")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("building probe: %v\n%s", err, out)
-		}
-		d.Import(t, name, func(l *dockertest.Layer) { l.File("probe", 0o755, []byte(read(t, binary))) }, `ENTRYPOINT ["/probe"]`)
-	}))
-	make.(func())()
-	return name
-}
-
-func run(t testing.TB, program string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(program, args...).Output()
-	if err != nil {
-		t.Fatalf("%s %q: %v", program, args, err)
-	}
-	return string(out)
+	return dockertest.Start(t).Import(t, "fledge-action:probe", func(l *dockertest.Layer) { l.Program("probe", "./probe") }, `ENTRYPOINT ["/probe"]`)
 }
 
 func read(t testing.TB, path string) string {

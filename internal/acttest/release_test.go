@@ -4,10 +4,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,30 +13,9 @@ import (
 	"testing"
 
 	"github.com/volant/fledge-action/internal/dockertest"
-	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/ghrelease"
+	"github.com/volant/fledge-action/internal/plugintest"
 )
-
-// plugin is the files of an initramfs plugin.
-func plugin(dir, name string) map[string]string {
-	busybox := string(elftest.Program()) + "\x00[\x00[[\x00ash\x00cat\x00ls\x00mount\x00sh\x00\x00"
-	return map[string]string{
-		dir + "/busybox": busybox,
-		dir + "/init.sh": "#!/bin/sh\nexec sh\n",
-		dir + "/fledge.toml": fmt.Sprintf(`version = "1"
-strategy = "initramfs"
-[plugin]
-name = %q
-[init]
-path = "init.sh"
-[source]
-busybox_url = "busybox"
-busybox_sha256 = "%x"
-[workload]
-base_url = "http://127.0.0.1:8080"
-`, name, sha256.Sum256([]byte(busybox))),
-	}
-}
 
 // signingKey is a new key pair: the private one for a job's secret, the public one for
 // verifiers.
@@ -65,13 +42,8 @@ func signingKey(t *testing.T) (private, public string) {
 func TestReusableWorkflowReleasesRealPlugins(t *testing.T) {
 	image := dockertest.Start(t).Fledge(t)
 	files := monorepo(t)
-	for name := range files {
-		if strings.HasPrefix(name, "plugins/") {
-			delete(files, name)
-		}
-	}
 	for _, name := range []string{"web", "api"} {
-		for file, text := range plugin("plugins/"+name, name) {
+		for file, text := range plugintest.Initramfs("plugins/"+name+"/", name, "") {
 			files[file] = text
 		}
 	}

@@ -42,9 +42,9 @@ func TestArgv(t *testing.T) {
 			fixed + "q35|-smp|1|-m|256" + tcg + "|-append|a b=c" + net + nic,
 		},
 		{
-			"two ports", with(func(m *machine) { m.network, m.forwards = true, []forward{{40000, 80}, {40001, 8080}} }),
+			"two ports", with(func(m *machine) { m.network, m.forwards = true, []forward{{40000, 80}, {40001, 8000}} }),
 			fixed + "q35|-smp|1|-m|256" + tcg + "|-append|a b=c" + net +
-				",hostfwd=tcp:127.0.0.1:40000-192.168.127.2:80,hostfwd=tcp:127.0.0.1:40001-192.168.127.2:8080" + nic,
+				",hostfwd=tcp:127.0.0.1:40000-192.168.127.2:80,hostfwd=tcp:127.0.0.1:40001-192.168.127.2:8000" + nic,
 		},
 	}
 	for _, test := range tests {

@@ -107,7 +107,7 @@ func (p *Program) attest(cmd *cobra.Command, artifacts []string, f attestFlags) 
 	for i, set := range sets {
 		if pages[i], err = keep.all(cmd.Context(), set.Artifact, signed[i]); err != nil {
 			report.end(false)
-			return err
+			return withRest(err, sets[i+1:])
 		}
 	}
 	report.end(true)
@@ -129,11 +129,11 @@ func (p *Program) attest(cmd *cobra.Command, artifacts []string, f attestFlags) 
 // keepOnly has GitHub keep what is signed already, and signs nothing.
 func (p *Program) keepOnly(ctx context.Context, k *keeper, sets []proof.Set, f attestFlags) error {
 	var all []artifactAttestation
-	for _, set := range sets {
-		out, err := p.keepSigned(ctx, k, set)
+	for i, set := range sets {
+		out, err := k.keepSigned(ctx, set)
 		if err != nil {
 			k.report.end(false)
-			return err
+			return withRest(err, sets[i+1:])
 		}
 		all = append(all, artifactAttestation{set.Artifact, *out})
 	}

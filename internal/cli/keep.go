@@ -1,15 +1,15 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/attest/verify"
@@ -90,7 +90,7 @@ func (k *keeper) keep(ctx context.Context, artifact string, bundles []verify.Bun
 			return pages, nil
 		}
 		if err != nil {
-			return pages, &unkeptError{artifact, len(pages), len(bundles), err}
+			return pages, &unkeptError{[]string{artifact}, len(pages), len(bundles), err}
 		}
 		pages = append(pages, release.AttestationURL(k.server, k.repo, id))
 		k.report.notice("attestation kept: %s", pages[len(pages)-1])
@@ -112,8 +112,8 @@ func (k *keeper) all(ctx context.Context, artifact string, signed *proof.Signed)
 
 // unkeptError is a build that is signed, and whose attestations GitHub does not have.
 type unkeptError struct {
-	artifact  string // path
-	kept, all int
+	artifacts []string // paths: the one that failed, and those that had no turn
+	kept, all int      // attestations of the first
 	err       error
 }
 
@@ -122,8 +122,22 @@ func (e *unkeptError) Unwrap() error { return e.err }
 
 // resume says what there is and what to do with it.
 func (e *unkeptError) resume() string {
+	var words []string
+	for _, path := range e.artifacts {
+		words = append(words, shellWord(path))
+	}
 	return fmt.Sprintf("%s and the files beside it are built and signed, and %d of %d attestations kept at GitHub: go on with 'fledge attest --sign none --github-attestations required %s'",
-		filepath.Base(e.artifact), e.kept, e.all, shellWord(e.artifact))
+		filepath.Base(e.artifacts[0]), e.kept, e.all, strings.Join(words, " "))
+}
+
+// withRest has an error of one artifact name those that it kept from their turn.
+func withRest(err error, rest []proof.Set) error {
+	if unkept := (*unkeptError)(nil); errors.As(err, &unkept) {
+		for _, set := range rest {
+			unkept.artifacts = append(unkept.artifacts, set.Artifact)
+		}
+	}
+	return err
 }
 
 // readBundles reads NAME.intoto.jsonl.
@@ -137,7 +151,7 @@ func readBundles(path string) ([]verify.Bundle, error) {
 
 // keepSigned has GitHub keep what is signed already about an artifact. It must be about
 // the artifact that is there.
-func (p *Program) keepSigned(ctx context.Context, k *keeper, set proof.Set) (*attestation, error) {
+func (k *keeper) keepSigned(ctx context.Context, set proof.Set) (*attestation, error) {
 	if _, err := os.Stat(set.Bundles()); errors.Is(err, fs.ErrNotExist) {
 		return nil, usageError{fmt.Errorf("%s is not there: nothing is signed yet, so leave --sign none out", set.Bundles())}
 	}
@@ -151,11 +165,11 @@ func (p *Program) keepSigned(ctx context.Context, k *keeper, set proof.Set) (*at
 	}
 	out := &attestation{Sums: set.Sums(), Bundle: set.Bundle(), Bundles: set.Bundles()}
 	for _, b := range bundles {
-		st, key, err := claims(b)
+		st, key, err := verify.Claims(b)
 		if err != nil {
 			return nil, err
 		}
-		if subjectsOf(st)[digest] == "" {
+		if !slices.ContainsFunc(st.Subject, func(s statement.Subject) bool { return s.SHA256() == digest }) {
 			return nil, fmt.Errorf("%s is not about %s, which has sha256:%s; sign what is there: leave --sign none out", b.Source, set.Artifact, digest)
 		}
 		if reason := unverifiable(key, false); reason != "" && !k.required {
@@ -184,33 +198,4 @@ func hashArtifact(ctx context.Context, path string) (string, error) {
 		return "", fmt.Errorf("hashing %s: %w", path, err)
 	}
 	return s.SHA256(), nil
-}
-
-// subjectsOf are names by sha256.
-func subjectsOf(st *statement.Statement) map[string]string {
-	all := map[string]string{}
-	for _, s := range st.Subject {
-		all[s.SHA256()] = s.Name
-	}
-	return all
-}
-
-// claims reads what a bundle says, unverified: who keeps it verifies it.
-func claims(b verify.Bundle) (st *statement.Statement, key bool, err error) {
-	var in struct {
-		Material struct {
-			PublicKey json.RawMessage `json:"publicKey"`
-		} `json:"verificationMaterial"`
-		Envelope struct {
-			Payload []byte `json:"payload"`
-		} `json:"dsseEnvelope"`
-	}
-	if err := json.Unmarshal(bytes.TrimSpace(b.JSON), &in); err != nil {
-		return nil, false, fmt.Errorf("%s: not a Sigstore bundle: %w", b.Source, err)
-	}
-	st, err = statement.Decode(in.Envelope.Payload)
-	if err != nil {
-		return nil, false, fmt.Errorf("%s: %w", b.Source, err)
-	}
-	return st, in.Material.PublicKey != nil, nil
 }

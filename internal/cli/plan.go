@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/internal/plan"
+	"github.com/volant/fledge-action/internal/release"
 )
 
 type planFlags struct {
@@ -28,7 +28,7 @@ func (p *Program) planCommand() *cobra.Command {
 		Use:   "plan [GLOB...]",
 		Short: "Find the plugins of a repository, for a job matrix",
 		Long: `Find the fledge.toml files below the current folder that the patterns match, check them, and print what a build of each is about:
-its name, its fledge.toml, its platform and the label of GitHub's runner of that platform. Nothing is fetched or built. Builds need no runner of the
+its name, its fledge.toml, its platform and its strategy; with --json the label of GitHub's runner as well. Nothing is fetched or built. Builds need no runner of the
 plugin's platform; 'fledge boot' is faster on one.
 
 A pattern has slashes; "*" stands for anything within a name, "**" for any folders, "{a,b}" for either. Without one it is "**/fledge.toml". Hidden folders,
@@ -43,7 +43,7 @@ Environment:
   HTTPS_PROXY, NO_PROXY  the proxy, and the hosts that need none`,
 		Example: `  fledge plan
   fledge plan 'plugins/*/fledge.toml' --json
-  fledge plan --changed main...HEAD
+  fledge plan --changed main...$(git rev-parse HEAD)
   fledge plan --tag web/v1.2.0`,
 		Args: func(*cobra.Command, []string) error { return nil },
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,7 +67,10 @@ func (p *Program) planBuilds(ctx context.Context, f planFlags, patterns []string
 	}
 	base, head, ok := strings.Cut(f.changed, "...")
 	if f.changedWanted && (!ok || base == "" || head == "") {
-		return usageError{fmt.Errorf("--changed is %q: want BASE...HEAD, such as main...HEAD", f.changed)}
+		return usageError{fmt.Errorf("--changed is %q: want BASE...HEAD, two commits, branches or tags", f.changed)}
+	}
+	if base == "HEAD" || head == "HEAD" { // GitHub's, which is the default branch
+		return usageError{errors.New("--changed names HEAD, which GitHub takes for the default branch: name the commit, $(git rev-parse HEAD)")}
 	}
 	root, err := os.OpenRoot(p.WorkDir)
 	if err != nil {
@@ -75,8 +78,11 @@ func (p *Program) planBuilds(ctx context.Context, f planFlags, patterns []string
 	}
 	defer root.Close()
 	plugins, err := plan.Find(root, patterns)
+	if errors.As(err, new(*plan.PatternError)) {
+		return usageError{err}
+	}
 	if err != nil {
-		return planError(err)
+		return err
 	}
 	report := p.reporter(false, f.quiet)
 	if f.tag != "" {
@@ -90,17 +96,6 @@ func (p *Program) planBuilds(ctx context.Context, f planFlags, patterns []string
 		}
 	}
 	return p.printPlan(f, plugins)
-}
-
-// planError marks what the user has to mend.
-func planError(err error) error {
-	if errors.As(err, new(config.Errors)) {
-		return err
-	}
-	if errors.As(err, new(*plan.PatternError)) {
-		return usageError{err}
-	}
-	return err
 }
 
 // changedPlugins selects among plugins. Where it cannot be told what changed all are
@@ -127,6 +122,17 @@ func (p *Program) changedPlugins(ctx context.Context, f planFlags, base, head st
 		return plan.Changed(plugins, prefix, files), nil
 	}
 	return plugins, nil
+}
+
+// comparer is what tells what changed in a repository.
+func (p *Program) comparer(repo string, report *reporter) (plan.Comparer, error) {
+	if repo == "" {
+		return nil, errors.New("which repository is not said: name it with --repo OWNER/NAME")
+	}
+	if p.compare != nil {
+		return p.compare(repo)
+	}
+	return p.github(repo, "contents: read", release.Patience{}, report)
 }
 
 // inRepository is where the current folder is in the checkout around it, "." for all

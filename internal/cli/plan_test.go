@@ -43,7 +43,7 @@ func TestPlanOfWhatChanged(t *testing.T) {
 	}{
 		{"one", changes{files: []string{"README", "sub/web/x"}}, "web", ""},
 		{"a file elsewhere of that name", changes{files: []string{"web/x"}}, "", ""},
-		{"too many", changes{all: true}, "api web", "notice: building everything: what changed in main...HEAD cannot be listed\n"},
+		{"too many", changes{all: true}, "api web", "notice: building everything: what changed in main...topic cannot be listed\n"},
 		{"an error", changes{err: errors.New("rate limit")}, "api web", "notice: building everything: rate limit\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestPlanOfWhatChanged(t *testing.T) {
 				Stdout: &stdout, Stderr: &stderr, WorkDir: filepath.Join(repo, "sub"), Getenv: func(string) string { return "" },
 				compare: func(string) (plan.Comparer, error) { return test.answer, nil },
 			}
-			if code := p.Run(t.Context(), []string{"plan", "--changed", "main...HEAD", "--repo", "acme/web"}); code != ExitOK {
+			if code := p.Run(t.Context(), []string{"plan", "--changed", "main...topic", "--repo", "acme/web"}); code != ExitOK {
 				t.Fatalf("exit code %d: %s", code, stderr.String())
 			}
 			var names []string

@@ -69,7 +69,7 @@ func (p *Program) record(f buildFlags, in buildInputs, r *build.Result) (*statem
 		options[statement.OptionAllowUnbootable] = "true"
 	}
 	if f.url != "" {
-		options[statement.OptionArtifactURL] = artifactURL(r.Manifest) // the flag's, whole
+		options[statement.OptionArtifactURL], _ = r.Manifest.Artifact() // the flag's, whole
 	}
 	if f.version != "" {
 		options[statement.OptionPluginVersion] = f.version

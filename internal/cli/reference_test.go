@@ -20,9 +20,8 @@ func reference() string {
 
 Results go to standard output: the paths of the artifact and of manifest.json, one a line, or one JSON object with ` + "`--json`" + `. Everything else
 goes to standard error: a progress bar on a terminal, one line a stage elsewhere. A command that fails prints nothing on standard output. ` + "`fledge boot`" + ` prints
-PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and then those of the files, one a line. ` + "`fledge plan`" + ` prints a table, or the job matrix of
-[many plugins](many-plugins.md) on one line.
 PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and then those of the files, one a line, ` + "`fledge release merge`" + ` the paths of all files.
+` + "`fledge plan`" + ` prints a table, or the job matrix of [many plugins](many-plugins.md) on one line.
 
 | key of ` + "`fledge build --json`" + ` | |
 |---|---|
@@ -59,6 +58,7 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 | ` + "`created`" + ` | whether this run made it |
 | ` + "`dry_run`" + ` | whether nothing was written |
 | ` + "`assets`" + ` | list of ` + "`name`, `id`, `url`, `size`, `digest`, `done`" + `: "uploaded", "skipped" or "replaced" |
+| ` + "`previous`" + ` | [the release before](release.md#the-release-before): ` + "`tag`, `url`, `assets`" + `, a list of ` + "`name`, `size`, `digest`" + `; null without one |
 | ` + "`warnings`" + ` | list of messages |
 
 | key of ` + "`fledge release merge --json`" + ` | |
@@ -68,8 +68,8 @@ What ` + "`fledge inspect --json`" + ` and ` + "`fledge diff --json`" + ` print 
 | ` + "`files`, `sums`" + ` | list of, and for SHA256SUMS one: ` + "`name`, `path`, `size`" + ` in bytes, ` + "`sha256`" + ` in hex, ` + "`role`" + `: "artifact", "manifest", "sbom", "build record", "bundle", "checksums" |
 | ` + "`warnings`" + ` | list of messages |
 
-` + "`fledge attest --json`" + ` prints ` + "`attestations`" + `, a list of ` + "`artifact`" + ` (its path), ` + "`sums`, `bundle`, `bundles`" + ` (paths), ` + "`statements`" + ` (their types) and
-` + "`subjects`: `name`, `digest`" + `; for one artifact these keys stand beside the list, too.
+` + "`fledge attest --json`" + ` prints ` + "`attestations`" + `, a list of ` + "`artifact`" + ` (its path), ` + "`sums`, `bundle`, `bundles`" + ` (paths), ` + "`statements`" + ` (their types),
+` + "`subjects`: `name`, `digest`" + `, and ` + "`github_urls`" + `, the pages of what GitHub keeps; for one artifact these keys stand beside the list, too.
 
 ## Exit codes
 

@@ -217,7 +217,7 @@ func (f releaseFile) asset() release.Asset {
 
 // isManifest tells a manifest by its name.
 func isManifest(name string) bool {
-	return name == build.ManifestName || strings.HasSuffix(name, "."+build.ManifestName)
+	return name == build.ManifestName || strings.HasSuffix(name, build.ManifestSuffix)
 }
 
 // hashFiles reads the files once, and puts them in the order in which they go: what

@@ -19,7 +19,6 @@ import (
 	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/internal/compare"
 	"github.com/volant/fledge-action/internal/tool"
-	"github.com/volant/fledge-action/manifest"
 )
 
 // second is a build's repetition by another process in another world. What such
@@ -140,11 +139,12 @@ func (s *second) prepare(r *build.Result) ([]string, error) {
 		}
 	}
 	project := s.absolute(s.config.Dir)
+	url, _ := r.Manifest.Artifact()
 	argv := []string{
 		s.Argv0, "build", "--quiet", "--json", "--umask", "077", "--attest", "off", "--sbom", cmp.Or(string(s.format), noSBOM),
 		"--config", filepath.Join(s.dir, projectLink, filepath.Base(s.config.File)),
 		"--output", filepath.Join(s.dir, secondDir, filepath.Base(r.Artifact.Path)),
-		"--artifact-url", artifactURL(r.Manifest),
+		"--artifact-url", url,
 		"--leave-out", r.ManifestPath, "--leave-out", s.dir, "--leave-out", r.Artifact.Path,
 	}
 	for _, path := range build.Companions(r.Artifact.Path) {
@@ -185,14 +185,6 @@ func (s *second) absolute(path string) string {
 		return path
 	}
 	return filepath.Join(s.WorkDir, path)
-}
-
-// artifactURL is what a manifest says about where its artifact is.
-func artifactURL(m *manifest.Manifest) string {
-	if m.Initramfs != nil {
-		return m.Initramfs.URL
-	}
-	return m.Rootfs.URL
 }
 
 // world is the environment of the second build: that of this process, which holds

@@ -52,7 +52,7 @@ Environment:
   TMPDIR, DOCKER_CONFIG  with --rebuild, as for 'fledge build'`,
 		Example: `  fledge verify dist/web.img --repo acme/web
   fledge verify https://github.com/acme/web/releases/tag/v1.2.0 --repo acme/web
-  fledge verify manifest.json --repo acme/web --signer-workflow volant/fledge-action/.github/workflows/build.yml
+  fledge verify manifest.json --repo acme/web --signer-workflow volant/fledge-action/.github/workflows/fledge-release.yml
   fledge verify web.img --key fledge.pub --offline`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -340,22 +340,9 @@ func printSigner(line func(label, format string, args ...any), b verify.Verified
 
 // printRecord prints what fledge has built from.
 func printRecord(line func(label, format string, args ...any), r *verifytarget.Report) {
-	if several := recorded(r); len(several) > 1 {
-		for i, b := range several {
-			if i == most {
-				line("", "and %d further build records", len(several)-i)
-				return
-			}
-			x := b.Record
-			line("built by", "fledge %s for %s, %s, epoch %d: %s", x.Fledge.Version, x.Platform, x.Format, x.Epoch, shown(b.Subject.Name))
-		}
-		return
-	}
-	for _, b := range r.Bundles {
-		x := b.Record
-		if x == nil {
-			continue
-		}
+	all := recorded(r)
+	if len(all) == 1 {
+		x := all[0].Record
 		line("built by", "fledge %s for %s, %s, epoch %d", x.Fledge.Version, x.Platform, x.Format, x.Epoch)
 		line("config", "%s sha256:%s", shown(x.Config.Name), x.Config.SHA256)
 		for i, d := range x.Dependencies {
@@ -367,9 +354,17 @@ func printRecord(line func(label, format string, args ...any), r *verifytarget.R
 		}
 		return
 	}
+	for i, b := range all {
+		if i == most {
+			line("", "and %d further build records", len(all)-i)
+			return
+		}
+		x := b.Record
+		line("built by", "fledge %s for %s, %s, epoch %d: %s", x.Fledge.Version, x.Platform, x.Format, x.Epoch, shown(b.Subject.Name))
+	}
 }
 
-// recorded are the bundles with the build records of several artifacts, one of each.
+// recorded are the bundles with the build records of artifacts, one of each.
 func recorded(r *verifytarget.Report) []verify.Verified {
 	var all []verify.Verified
 	seen := map[string]bool{}

@@ -70,7 +70,7 @@ var may = map[string][]string{
 
 // testSupport is for tests, measurements and releases, and may import anything: no
 // shipped package may import it.
-var testSupport = []string{"bench", "internal/acttest", "internal/workflowtest", "internal/actionimage", "internal/bundletest", "internal/depcheck", "internal/dockertest", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/gha/actionfile", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/qemutest", "internal/rpmtest", "internal/runnertest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
+var testSupport = []string{"bench", "internal/acttest", "internal/workflowtest", "internal/actionimage", "internal/bundletest", "internal/depcheck", "internal/dockertest", "internal/e2e", "internal/elftest", "internal/facts", "internal/ghrelease", "internal/gha/actionfile", "internal/ghtest", "internal/newctest", "internal/ocitest", "internal/plugintest", "internal/qemutest", "internal/rpmtest", "internal/runnertest", "internal/sigstoretest", "internal/testneed", "internal/vmtest", "examples"}
 
 // runners are the packages that may import internal/tool, and so run a program.
 // None of them makes an artifact. internal/boot runs QEMU; internal/cli runs fledge

@@ -98,9 +98,6 @@ func (d *Docker) Env() []string {
 	}
 }
 
-// Client is the path of the docker program.
-func (d *Docker) Client() string { return d.client }
-
 // Command is a docker client's command that talks to the daemon.
 func (d *Docker) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, d.client, args...)

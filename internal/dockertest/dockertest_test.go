@@ -25,7 +25,7 @@ func TestAContainerHasNoNetworkButLoopback(t *testing.T) {
 func TestAnImportHasWhatWasPutIn(t *testing.T) {
 	d := Start(t)
 	d.Import(t, "fledge-test/import:1", func(l *Layer) {
-		busybox(l)
+		l.Busybox()
 		l.File("a/b", 0o640, []byte("text"))
 		l.Folder("c", 0o1777)
 		l.Link("d", "a/b")

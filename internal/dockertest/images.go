@@ -20,8 +20,11 @@ import (
 	"github.com/volant/fledge-action/internal/testneed"
 )
 
-// images are those that several tests share.
-type images struct{ busybox, golang, fledge shared }
+// images are those that tests share, by their names.
+type images struct {
+	mu     sync.Mutex
+	byName map[string]*shared
+}
 
 // shared is an image that is made for the first test that wants it.
 type shared struct {
@@ -29,8 +32,20 @@ type shared struct {
 	err  error
 }
 
-func (s *shared) make(t testing.TB, make func() error) {
+// make makes an image if nobody did. It may be for tests after this one too, so make has
+// no context of a test's.
+func (i *images) make(t testing.TB, name string, make func() error) {
 	t.Helper()
+	i.mu.Lock()
+	s := i.byName[name]
+	if s == nil {
+		s = new(shared)
+		if i.byName == nil {
+			i.byName = map[string]*shared{}
+		}
+		i.byName[name] = s
+	}
+	i.mu.Unlock()
 	s.once.Do(func() { s.err = make() })
 	if s.err != nil {
 		t.Fatal(s.err)
@@ -56,6 +71,25 @@ func (l *Layer) File(name string, mode int64, body []byte) {
 // Link puts a symbolic link into the layer.
 func (l *Layer) Link(name, target string) {
 	l.put(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
+}
+
+// Program builds the Go command in a folder, a static binary, and puts it into the layer.
+func (l *Layer) Program(name, folder string) {
+	if l.err != nil {
+		return
+	}
+	temp, err := os.MkdirTemp("", "fledge-docker-program")
+	if err != nil {
+		l.err = err
+		return
+	}
+	defer os.RemoveAll(temp)
+	file := filepath.Join(temp, "program")
+	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", file, folder)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if _, l.err = output(cmd); l.err == nil {
+		l.copy(name, file)
+	}
 }
 
 // copy puts a file of the machine into the layer.
@@ -88,13 +122,13 @@ func (l *Layer) put(h *tar.Header, body io.Reader) {
 	}
 }
 
-// Import makes an image of one layer. changes are instructions of a Dockerfile, such
-// as `ENTRYPOINT ["/probe"]`.
-func (d *Docker) Import(t testing.TB, name string, fill func(*Layer), changes ...string) {
+// Import makes an image of one layer for the first test that asks for its name, and
+// returns the name. changes are instructions of a Dockerfile, such as
+// `ENTRYPOINT ["/probe"]`.
+func (d *Docker) Import(t testing.TB, name string, fill func(*Layer), changes ...string) string {
 	t.Helper()
-	if err := d.put(t.Context(), name, fill, changes...); err != nil {
-		t.Fatal(err)
-	}
+	d.images.make(t, name, func() error { return d.put(context.Background(), name, fill, changes...) })
+	return name
 }
 
 func (d *Docker) put(ctx context.Context, name string, fill func(*Layer), changes ...string) error {
@@ -119,14 +153,13 @@ func (d *Docker) put(ctx context.Context, name string, fill func(*Layer), change
 // its applets, and returns its name.
 func (d *Docker) Busybox(t testing.TB) string {
 	t.Helper()
-	const name = "busybox:latest"
 	testneed.Tool(t, "busybox")
-	d.images.busybox.make(t, func() error { return d.put(context.Background(), name, busybox, `CMD ["sh"]`) })
-	return name
+	return d.Import(t, "busybox:latest", (*Layer).Busybox, `CMD ["sh"]`)
 }
 
-// busybox puts what a shell needs into a layer.
-func busybox(l *Layer) {
+// Busybox puts what a shell needs into the layer: the machine's static busybox, links for
+// its applets in /bin, a user, folders. A file that comes later takes an applet's place.
+func (l *Layer) Busybox() {
 	program, err := testneed.Look("busybox")
 	if err != nil {
 		l.err = err
@@ -160,7 +193,7 @@ const golangTag = "fledge-test/golang:local"
 func (d *Docker) Golang(t testing.TB) string {
 	t.Helper()
 	testneed.Tool(t, "busybox")
-	d.images.golang.make(t, func() error { return d.golang(context.Background()) })
+	d.images.make(t, golangTag, func() error { return d.golang(context.Background()) })
 	return golangTag
 }
 
@@ -172,7 +205,7 @@ func (d *Docker) golang(ctx context.Context) error {
 	}
 	listed := time.Since(begun)
 	err = d.put(ctx, golangTag, func(l *Layer) {
-		busybox(l)
+		l.Busybox()
 		for _, p := range parts {
 			l.copy(p.name, p.file)
 		}
@@ -190,7 +223,7 @@ func (d *Docker) Fledge(t testing.TB) string {
 	t.Helper()
 	const name = "fledge-test/action:local"
 	base := d.Golang(t)
-	d.images.fledge.make(t, func() error {
+	d.images.make(t, name, func() error {
 		begun := time.Now()
 		source, err := output(exec.Command("go", "env", "GOMOD"))
 		if err != nil {

@@ -14,24 +14,14 @@ import (
 )
 
 func TestContextIsThatOfTheRunner(t *testing.T) {
-	w := New(env(
-		"GITHUB_WORKSPACE", "/github/workspace", "GITHUB_REPOSITORY", "o/r", "GITHUB_REPOSITORY_ID", "1", "GITHUB_REPOSITORY_OWNER", "o",
-		"GITHUB_REPOSITORY_OWNER_ID", "2", "GITHUB_REF", "refs/tags/v1.2.3", "GITHUB_REF_NAME", "v1.2.3", "GITHUB_REF_TYPE", "tag",
-		"GITHUB_SHA", "abc", "GITHUB_EVENT_NAME", "push", "GITHUB_EVENT_PATH", "/missing", "GITHUB_BASE_REF", "main", "GITHUB_HEAD_REF", "topic",
-		"GITHUB_SERVER_URL", "https://ghe.example/", "GITHUB_API_URL", "https://ghe.example/api/v3/", "GITHUB_ACTOR", "a", "GITHUB_RUN_ID", "77",
-		"GITHUB_RUN_ATTEMPT", "2", "GITHUB_WORKFLOW", "release", "GITHUB_WORKFLOW_REF", "o/r/.github/workflows/r.yml@refs/tags/v1.2.3",
-		"GITHUB_WORKFLOW_SHA", "def", "GITHUB_JOB", "build", "GITHUB_ACTION", "fledge", "GITHUB_ACTION_REF", "v1", "GITHUB_ACTION_REPOSITORY", "volant/fledge-action",
-		"RUNNER_TEMP", "/github/runner_temp", "RUNNER_WORKSPACE", "/home/runner/work/r", "RUNNER_OS", "Linux", "RUNNER_ARCH", "X64",
-		"GITHUB_ACTIONS", "true", "RUNNER_DEBUG", "1", "ACT", "true",
-	), io.Discard)
-	c := w.Context()
+	c := New(env(
+		"GITHUB_WORKSPACE", "/github/workspace", "GITHUB_REPOSITORY", "o/r", "GITHUB_REF", "refs/tags/v1.2.3", "GITHUB_REF_NAME", "v1.2.3",
+		"GITHUB_REF_TYPE", "tag", "GITHUB_SHA", "abc", "GITHUB_EVENT_NAME", "push", "GITHUB_SERVER_URL", "https://ghe.example/", "GITHUB_ACTOR", "a",
+		"RUNNER_WORKSPACE", "/home/runner/work/r", "RUNNER_DEBUG", "1", "ACT", "true",
+	), io.Discard).Context()
 	want := Context{
-		Workspace: "/github/workspace", Repository: "o/r", RepositoryID: "1", Owner: "o", OwnerID: "2", Ref: "refs/tags/v1.2.3", RefName: "v1.2.3",
-		RefType: "tag", SHA: "abc", EventName: "push", EventPath: "/missing", BaseRef: "main", HeadRef: "topic", ServerURL: "https://ghe.example",
-		APIURL: "https://ghe.example/api/v3", Actor: "a", RunID: "77", RunAttempt: "2", Workflow: "release",
-		WorkflowRef: "o/r/.github/workflows/r.yml@refs/tags/v1.2.3", WorkflowSHA: "def", Job: "build", Action: "fledge", ActionRef: "v1",
-		ActionRepo: "volant/fledge-action", RunnerTemp: "/github/runner_temp", RunnerWorkspace: "/home/runner/work/r", RunnerOS: "Linux", RunnerArch: "X64",
-		Actions: true, Debug: true, Act: true,
+		Workspace: "/github/workspace", Repository: "o/r", RefName: "v1.2.3", RefType: "tag", SHA: "abc", EventName: "push",
+		ServerURL: "https://ghe.example", Actor: "a", RunnerWorkspace: "/home/runner/work/r", Debug: true, Act: true,
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
@@ -41,19 +31,19 @@ func TestContextIsThatOfTheRunner(t *testing.T) {
 			t.Errorf("%s is not read", reflect.TypeFor[Context]().Field(i).Name)
 		}
 	}
-	if c.Tag() != "v1.2.3" || c.PullRequest() || c.RunURL() != "https://ghe.example/o/r/actions/runs/77/attempts/2" {
-		t.Errorf("tag %q, pull request %v, run %q", c.Tag(), c.PullRequest(), c.RunURL())
+	if c.Tag() != "v1.2.3" || c.PullRequest() {
+		t.Errorf("tag %q, pull request %v", c.Tag(), c.PullRequest())
 	}
 }
 
 func TestContextOfABareEnvironment(t *testing.T) {
-	c := New(env("GITHUB_RUN_ID", "7/../x", "GITHUB_RUN_NUMBER", "x", "GITHUB_ACTIONS", "maybe", "GITHUB_REF_NAME", "main", "GITHUB_REF_TYPE", "branch"), io.Discard).Context()
-	want := Context{ServerURL: "https://github.com", APIURL: "https://api.github.com", RefName: "main", RefType: "branch"}
+	c := New(env("GITHUB_REF_NAME", "main", "GITHUB_REF_TYPE", "branch"), io.Discard).Context()
+	want := Context{ServerURL: "https://github.com", RefName: "main", RefType: "branch"}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
 	}
-	if c.RunURL() != "" || c.Tag() != "" {
-		t.Errorf("run %q, tag %q", c.RunURL(), c.Tag())
+	if c.Tag() != "" {
+		t.Errorf("tag %q", c.Tag())
 	}
 }
 
@@ -73,20 +63,19 @@ func event(t *testing.T, text string) (Event, error) {
 
 func TestEvents(t *testing.T) {
 	pull := func(head string) string {
-		return `{"pull_request": {"number": 7, "base": {"sha": "` + shaA + `"}, "head": {"sha": "` + shaB + `", "repo": ` + head + `}},
-			"repository": {"default_branch": "main", "private": true}}`
+		return `{"pull_request": {"number": 7, "base": {"sha": "` + shaA + `"}, "head": {"sha": "` + shaB + `", "repo": ` + head + `}}}`
 	}
-	request := Event{Number: 7, Base: shaA, Head: shaB, DefaultBranch: "main", Private: true}
+	request := Event{Base: shaA, Head: shaB}
 	fork := request
 	fork.Fork = true
 	for text, want := range map[string]Event{
 		`{}`: {},
-		`{"before": "` + shaA + `", "after": "` + shaB + `", "repository": {"default_branch": "trunk"}}`: {Before: shaA, After: shaB, DefaultBranch: "trunk"},
-		`{"before": "` + zeros + `", "after": "` + shaB + `"}`:                                           {After: shaB},
-		`{"before": "` + shaA + `", "after": "` + shaB + `", "forced": true}`:                            {After: shaB},
-		pull(`{"full_name": "owner/repo"}`):                                                              request,
-		pull(`{"full_name": "else/repo"}`):                                                               fork,
-		pull(`null`):                                                                                     fork,
+		`{"before": "` + shaA + `", "after": "` + shaB + `"}`:                 {Before: shaA, After: shaB},
+		`{"before": "` + zeros + `", "after": "` + shaB + `"}`:                {After: shaB},
+		`{"before": "` + shaA + `", "after": "` + shaB + `", "forced": true}`: {After: shaB},
+		pull(`{"full_name": "owner/repo"}`):                                   request,
+		pull(`{"full_name": "else/repo"}`):                                    fork,
+		pull(`null`):                                                          fork,
 	} {
 		got, err := event(t, text)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {

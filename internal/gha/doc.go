@@ -28,10 +28,9 @@
 //
 // # Limits
 //
-// Values of outputs and states have up to [MaxValue] bytes, a job summary up to
-// [MaxSummary], an annotation's message [MaxMessage] characters; the event file up to
-// [MaxEvent] bytes; the list of artifacts up to [MaxArtifacts] lines and [MaxArtifactBytes]
-// bytes. Inputs are as long as the kernel lets an environment variable be (128 KiB).
+// Values of outputs have up to [MaxValue] bytes, a job summary up to [MaxSummary], an
+// annotation's message [MaxMessage] characters; the event file up to [MaxEvent] bytes; the
+// list of artifacts up to [MaxArtifacts] lines and [MaxArtifactBytes] bytes. Inputs are as long as the kernel lets an environment variable be (128 KiB).
 //
 // # Failure
 //

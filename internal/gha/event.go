@@ -16,12 +16,9 @@ const MaxEvent = 32 << 20
 // Event is what started the job, as far as fledge wants to know it. Commits are full
 // hexadecimal ids, or "" where the event has none.
 type Event struct {
-	Number        int64  // of a pull request, else 0
 	Base, Head    string // of a pull request: the commits that it goes to and comes from
 	Fork          bool   // a pull request from another repository, or from one that is gone
 	Before, After string // of a push: the commits; Before is "" when the branch is new, or was forced to another history
-	DefaultBranch string
-	Private       bool // the repository is
 }
 
 // payload is the part of GitHub's webhook payloads that is read.
@@ -31,17 +28,11 @@ type payload struct {
 	Forced      bool         `json:"forced"`
 	After       string       `json:"after"`
 	PullRequest *pullRequest `json:"pull_request"`
-	Repository  struct {
-		FullName      string `json:"full_name"`
-		DefaultBranch string `json:"default_branch"`
-		Private       bool   `json:"private"`
-	} `json:"repository"`
 }
 
 type pullRequest struct {
-	Number int64 `json:"number"`
-	Base   side  `json:"base"`
-	Head   side  `json:"head"`
+	Base side `json:"base"`
+	Head side `json:"head"`
 }
 
 type side struct {
@@ -62,10 +53,7 @@ func (w *Workflow) Event() (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("reading the job's event: %w", err)
 	}
-	event := Event{
-		DefaultBranch: p.Repository.DefaultBranch,
-		Private:       p.Repository.Private,
-	}
+	var event Event
 	var bad error
 	event.Before, bad = commit("before", p.Before, bad)
 	event.After, bad = commit("after", p.After, bad)
@@ -73,7 +61,6 @@ func (w *Workflow) Event() (Event, error) {
 		event.Before = "" // After does not follow on it: what it took back is in no comparison
 	}
 	if pr := p.PullRequest; pr != nil {
-		event.Number = pr.Number
 		event.Base, bad = commit("pull_request.base.sha", pr.Base.SHA, bad)
 		event.Head, bad = commit("pull_request.head.sha", pr.Head.SHA, bad)
 		event.Fork = pr.Head.Repo == nil || !strings.EqualFold(pr.Head.Repo.FullName, w.getenv("GITHUB_REPOSITORY"))

@@ -17,35 +17,26 @@ import (
 
 // Limits of the files.
 const (
-	MaxValue         = 1 << 20   // bytes of one output or state; GitHub's limit of a job's outputs
+	MaxValue         = 1 << 20   // bytes of one output; GitHub's limit of a job's outputs
 	MaxSummary       = 900 << 10 // bytes of a step's summary, and 2 KiB for the note; the runner drops one of more than 1 MiB
 	MaxArtifacts     = 500       // lines, a job
 	MaxArtifactBytes = 1 << 20
 )
 
-// names are what outputs and states may be called.
+// names are what outputs may be called.
 var names = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,99}$`)
 
 // Output sets an output of the step. The value is read back by later steps as it is,
 // whatever is in it. A value that is not UTF-8, has a NUL byte, is too long or holds a
 // masked secret is an error, and nothing is written.
 func (w *Workflow) Output(name, value string) error {
-	if err := w.setValue("GITHUB_OUTPUT", name, value); err != nil {
+	if err := w.setOutput(name, value); err != nil {
 		return fmt.Errorf("setting output %q: %w", name, err)
 	}
 	return nil
 }
 
-// State keeps a value for the action's post-entrypoint, which finds it as STATE_name.
-// The rules are those of Output.
-func (w *Workflow) State(name, value string) error {
-	if err := w.setValue("GITHUB_STATE", name, value); err != nil {
-		return fmt.Errorf("saving state %q: %w", name, err)
-	}
-	return nil
-}
-
-func (w *Workflow) setValue(variable, name, value string) error {
+func (w *Workflow) setOutput(name, value string) error {
 	if err := w.checkValue(name, value); err != nil {
 		return err
 	}
@@ -53,7 +44,7 @@ func (w *Workflow) setValue(variable, name, value string) error {
 	if err != nil {
 		return err
 	}
-	return w.appendTo(variable, func(*os.File) (string, error) { return record, nil })
+	return w.appendTo("GITHUB_OUTPUT", func(*os.File) (string, error) { return record, nil })
 }
 
 func (w *Workflow) checkValue(name, value string) error {

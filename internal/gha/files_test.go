@@ -91,19 +91,14 @@ func TestAValueIsReadBackAsThatValueAlone(t *testing.T) {
 		if err := s.Output(name, value); err != nil {
 			t.Errorf("%.80q: %v", value, err)
 		}
-		if err := s.State(name, value); err != nil {
-			t.Errorf("%.80q: %v", value, err)
-		}
 		want = append(want, pair{name, value})
 	}
-	for _, file := range []string{"OUTPUT", "STATE"} {
-		got, err := runnerFile(s.read(t, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s has\n%.2000q\nwant\n%.2000q", file, got, want)
-		}
+	got, err := runnerFile(s.read(t, "OUTPUT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the file has\n%.2000q\nwant\n%.2000q", got, want)
 	}
 }
 
@@ -141,14 +136,9 @@ func TestTheLibraryPanicsWithoutAFile(t *testing.T) {
 		t.Error("go-githubactions does not panic any more")
 	}
 	w := New(env(), io.Discard)
-	for variable, call := range map[string]func() error{
-		"GITHUB_OUTPUT": func() error { return w.Output("name", "value") },
-		"GITHUB_STATE":  func() error { return w.State("name", "value") },
-	} {
-		var missing *NoFileError
-		if err := call(); !errors.As(err, &missing) || missing.Variable != variable {
-			t.Errorf("%s: %v", variable, err)
-		}
+	var missing *NoFileError
+	if err := w.Output("name", "value"); !errors.As(err, &missing) || missing.Variable != "GITHUB_OUTPUT" {
+		t.Errorf("%v", err)
 	}
 	if err := errors.Join(w.Summary("text"), w.Artifacts([]string{"a"})); err != nil {
 		t.Errorf("optional files: %v", err)

@@ -141,7 +141,6 @@ func TestLogShowsNoSecret(t *testing.T) {
 			_, _ = io.WriteString(log, strings.Repeat("x", MaxLine-5)+secret+strings.Repeat("x", 2*MaxLine-3)+secret)
 		},
 		func(w *Workflow, _ io.Writer) { w.Group("a " + secret) },
-		func(w *Workflow, _ io.Writer) { w.Debug("a " + secret) },
 		func(w *Workflow, _ io.Writer) {
 			w.Error(Annotation{File: secret, Line: 1, Title: secret, Message: secret + "\n" + secret})
 		},

@@ -33,21 +33,9 @@ type Workflow struct {
 // New returns the step whose variables getenv looks up. out is the step's log.
 func New(getenv func(string) string, out io.Writer) *Workflow {
 	w := &Workflow{getenv: getenv, out: stickyWriter{w: out}}
-	w.lib = githubactions.New(githubactions.WithWriter(&w.out), githubactions.WithGetenv(w.libGetenv))
+	w.lib = githubactions.New(githubactions.WithWriter(&w.out), githubactions.WithGetenv(getenv))
 	return w
 }
-
-// libGetenv is what the library sees. It would read the event file whole, whatever its
-// size; Event does that.
-func (w *Workflow) libGetenv(name string) string {
-	if name == "GITHUB_EVENT_PATH" {
-		return ""
-	}
-	return w.getenv(name)
-}
-
-// Getenv looks up a variable of the step.
-func (w *Workflow) Getenv(name string) string { return w.getenv(name) }
 
 // Mask makes the runner, and everything that w writes from now on, show "***" for
 // secret. It has to be called before the secret is used. Of a secret with several
@@ -95,11 +83,6 @@ func (w *Workflow) Warning(a Annotation) {
 // Notice writes an annotation about what is worth knowing.
 func (w *Workflow) Notice(a Annotation) {
 	w.annotate(a, func(lib *githubactions.Action, text string) { lib.Noticef("%s", text) })
-}
-
-// Debug writes text that is shown only when a job is run with debug logging.
-func (w *Workflow) Debug(text string) {
-	w.command(func() { w.lib.Debugf("%s", w.message(text)) })
 }
 
 func (w *Workflow) annotate(a Annotation, issue func(*githubactions.Action, string)) {

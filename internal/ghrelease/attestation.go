@@ -179,13 +179,13 @@ func (s *Server) generateNotes(c call) reply {
 			}
 		}
 	}
-	since, changes := "commits/"+g.Tag, s.Merged
+	since := "commits/" + g.Tag
 	if g.Previous != nil {
 		if !s.Tags[*g.Previous] {
 			return invalid("Release", "custom", "previous_tag_name", "previous_tag_name is not a valid tag")
 		}
 		since = "compare/" + *g.Previous + "..." + g.Tag
 	}
-	body := fmt.Sprintf("## What's Changed\n%s\n\n**Full Changelog**: %s/%s/%s", strings.Join(changes, "\n"), s.Web, s.Repo, since)
+	body := fmt.Sprintf("## What's Changed\n%s\n\n**Full Changelog**: %s/%s/%s", strings.Join(s.Merged, "\n"), s.Web, s.Repo, since)
 	return answer(http.StatusOK, map[string]any{"name": g.Tag, "body": body})
 }

@@ -459,7 +459,7 @@ func TestNamesAreUnique(t *testing.T) {
 
 func TestLimitOfPlugins(t *testing.T) {
 	if testing.Short() {
-		t.Skip("makes 257 plugins")
+		t.Skip("SKIP: makes 257 plugins; not with -short")
 	}
 	dir := t.TempDir()
 	for i := range MaxPlugins {

@@ -96,19 +96,8 @@ func (r *reader) manifest() error {
 		}
 	}
 	r.p.Name, r.p.Version = r.m.Name, r.m.Version
-	r.p.URL, _ = whereFrom(r.m)
+	r.p.URL, _ = r.m.Artifact()
 	return nil
-}
-
-// whereFrom is where a manifest says that its artifact is, and with which checksum.
-func whereFrom(m *manifest.Manifest) (url, checksum string) {
-	switch {
-	case m.Rootfs != nil:
-		return m.Rootfs.URL, m.Rootfs.Checksum
-	case m.Initramfs != nil:
-		return m.Initramfs.URL, m.Initramfs.Checksum
-	}
-	return "", ""
 }
 
 // artifact tells which file is the artifact: the one that the manifest's url names,
@@ -232,7 +221,7 @@ func (p *plugin) file(role Role) *File {
 
 func (r *reader) checkChecksum() error {
 	artifact := r.p.file(Artifact)
-	_, checksum := whereFrom(r.m)
+	_, checksum := r.m.Artifact()
 	if got := "sha256:" + artifact.SHA256; got != checksum {
 		return fmt.Errorf("%s is about an artifact with checksum %q, but %s has %q; build both again", build.ManifestName, checksum, shown(artifact.Name), got)
 	}
@@ -371,7 +360,7 @@ func (r *reader) nameOthers() {
 
 // renameManifest gives the manifest the name that it has among those of others.
 func (p *plugin) renameManifest() {
-	p.file(Manifest).Name = build.Stem(p.file(Artifact).Name) + "." + build.ManifestName
+	p.file(Manifest).Name = build.Stem(p.file(Artifact).Name) + build.ManifestSuffix
 }
 
 // extension is that of the artifact.

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // Folder is a folder on its way. It is made and filled under a hidden name beside its
@@ -27,7 +26,7 @@ func CreateFolder(path string) (*Folder, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("creating %s: %w", path, err)
 	}
-	sweepFolders(path)
+	sweep(path, fs.ModeDir, os.RemoveAll)
 	f := &Folder{path: path, temp: tempName(path)}
 	if err := os.Mkdir(f.temp, 0o755); err != nil {
 		return nil, fmt.Errorf("creating %s: %w", path, withoutTemp(err))
@@ -120,27 +119,5 @@ func (f *Folder) close() {
 	if f.held != nil {
 		f.held.Close()
 		f.held = nil
-	}
-}
-
-// sweepFolders removes hidden folders of path that a dead process left.
-func sweepFolders(path string) {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), filepath.Base(TempPrefix(path))) {
-			continue
-		}
-		name := filepath.Join(filepath.Dir(path), e.Name())
-		f, err := os.Open(name)
-		if err != nil {
-			continue
-		}
-		if lock(f) == nil {
-			os.RemoveAll(name)
-		}
-		f.Close()
 	}
 }

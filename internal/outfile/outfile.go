@@ -56,7 +56,7 @@ func Create(path string) (*File, error) {
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("creating %s: its folder does not exist; make it first", path)
 	}
-	sweep(path)
+	sweep(path, 0, os.Remove)
 	f := &File{path: path}
 	var err error
 	if f.File, err = unnamed(filepath.Dir(path), path); err == nil {
@@ -118,16 +118,16 @@ func tempName(path string) string {
 	return TempPrefix(path) + hex.EncodeToString(b[:])
 }
 
-// sweep removes hidden names of path that a dead process left. It is no error
-// when it cannot.
-func sweep(path string) {
+// sweep removes hidden names of path that a dead process left: those of one kind, 0 for
+// files. It is no error when it cannot.
+func sweep(path string, kind fs.FileMode, remove func(name string) error) {
 	prefix := filepath.Base(TempPrefix(path))
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), prefix) || !e.Type().IsRegular() {
+		if !strings.HasPrefix(e.Name(), prefix) || e.Type() != kind {
 			continue
 		}
 		name := filepath.Join(filepath.Dir(path), e.Name())
@@ -136,7 +136,7 @@ func sweep(path string) {
 			continue
 		}
 		if lock(f) == nil {
-			os.Remove(name)
+			remove(name)
 		}
 		f.Close()
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -96,7 +97,7 @@ func (r rewrite) apply(text []byte) ([]byte, error) {
 			out.WriteString(line)
 			continue
 		}
-		if !isOneOf(match[2], r.expected) {
+		if !slices.Contains(r.expected, match[2]) {
 			return nil, fmt.Errorf("%s:%d: %q: want one of %q after %q", r.file, number, body, r.expected, match[1])
 		}
 		found++
@@ -106,15 +107,6 @@ func (r rewrite) apply(text []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %d lines to change, want %d", r.file, found, max(r.count, 1))
 	}
 	return out.Bytes(), nil
-}
-
-func isOneOf(value string, expected []string) bool {
-	for _, e := range expected {
-		if value == e {
-			return true
-		}
-	}
-	return false
 }
 
 // replace leaves a file alone whose bytes are right, and keeps its mode.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -59,12 +60,7 @@ func (f *finder) find(patterns []string) ([]string, error) {
 			return nil, err
 		}
 	}
-	var all []string
-	for name := range f.found {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return all, nil
+	return slices.Sorted(maps.Keys(f.found)), nil
 }
 
 // checkPattern refuses what leaves the root, and cleans the rest.
@@ -145,6 +141,9 @@ func (f *finder) add(name string) error {
 // matching adds the files that a pattern with wildcards matches.
 func (f *finder) matching(pattern string) error {
 	base, _ := doublestar.SplitPattern(pattern)
+	if _, err := f.lstat(base); errors.As(err, new(*PatternError)) {
+		return err // WalkDir follows links on the way to where it begins
+	}
 	matched := false
 	err := fs.WalkDir(f.root.FS(), base, func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && name == base {
@@ -183,8 +182,8 @@ func enter(pattern, name, base string, first bool) error {
 	return nil
 }
 
-// read reads a regular file, but no more than shows that it is too large. Of one that is
-// not there the text is nil.
+// read reads a regular file, but no more than shows that it is too large. The text is nil
+// if it is not there, and only then.
 func (f *finder) read(name string) ([]byte, error) {
 	info, err := f.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {

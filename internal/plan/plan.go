@@ -45,7 +45,7 @@ var pathForm = regexp.MustCompile(`^` + pathPart + `(/` + pathPart + `)*$`)
 
 const pathPart = `[\p{L}\p{N}._]([\p{L}\p{M}\p{N}._+@=,~-]| [\p{L}\p{M}\p{N}._+@=,~])*`
 
-// Runners are GitHub's labels for architectures that an agent runs on.
+// runners are GitHub's labels for architectures that an agent runs on.
 var runners = map[string]string{"amd64": "ubuntu-24.04", "arm64": "ubuntu-24.04-arm"}
 
 // Find reads the fledge.toml files below root that the patterns name, each once. No pattern
@@ -107,7 +107,8 @@ func collect(all config.Errors, err error) (config.Errors, error) {
 	return all, err
 }
 
-// load reads one plugin, and where its name is given.
+// load reads one plugin. The error without a message is the place of its name, for a
+// complaint about that.
 func (f *finder) load(file string) (*Plugin, *config.Error, error) {
 	if !pathForm.MatchString(file) {
 		return nil, nil, &PatternError{file, "a path in a job matrix may have letters, digits, '._-+@=,~' and single spaces, a letter, digit, '.' or '_' first: rename the folder"}
@@ -137,18 +138,15 @@ func (f *finder) load(file string) (*Plugin, *config.Error, error) {
 		return nil, nil, c.Errorf("source.platform", "%v", err)
 	}
 	p.Platform, p.Runner = platform.String(), runners[platform.Architecture]
-	place := c.Errorf("plugin.name", "")
 	switch {
 	case p.Runner == "":
 		return nil, nil, c.Errorf("source.platform", "no agent runs on architecture %q, only on amd64 and arm64", platform.Architecture)
 	case !nameForm.MatchString(p.Name):
-		place.Message = fmt.Sprintf("the plugin's name is %q: for a job matrix it has to have letters, digits, '.', '_' and '-' only, a letter or digit first; write another one in [plugin]", p.Name)
-		return nil, nil, place
+		return nil, nil, c.Errorf("plugin.name", "the plugin's name is %q: for a job matrix it has to have letters, digits, '.', '_' and '-' only, a letter or digit first; write another one in [plugin]", p.Name)
 	case len(p.Name) > MaxName:
-		place.Message = fmt.Sprintf("the plugin's name has %d bytes: %d at most", len(p.Name), MaxName)
-		return nil, nil, place
+		return nil, nil, c.Errorf("plugin.name", "the plugin's name has %d bytes: %d at most", len(p.Name), MaxName)
 	}
-	return p, place, nil
+	return p, c.Errorf("plugin.name", ""), nil
 }
 
 func (f *finder) template(name string) (*config.Template, error) {

@@ -46,7 +46,7 @@ func newSet(artifact string) Set {
 // Manifest is the path of the manifest of an artifact: NAME.manifest.json, which it has
 // among other plugins, if that names the artifact or is alone, else manifest.json.
 func Manifest(artifact string) string {
-	plain, own := newSet(artifact).Manifest, build.Stem(artifact)+manifestSuffix
+	plain, own := newSet(artifact).Manifest, build.Stem(artifact)+build.ManifestSuffix
 	info, err := os.Stat(own)
 	if err != nil || !info.Mode().IsRegular() {
 		return plain
@@ -65,20 +65,11 @@ func Manifest(artifact string) string {
 	return own
 }
 
-// manifestSuffix is behind the stem of an artifact in the name of its manifest, where
-// there are several plugins.
-const manifestSuffix = "." + build.ManifestName
-
 // names tells whether a manifest with a checksum, as builds write it, is about a file of
 // that name.
 func names(m *manifest.Manifest, artifact string) bool {
-	switch {
-	case m.Rootfs != nil:
-		return path.Base(m.Rootfs.URL) == artifact && m.Rootfs.Checksum != ""
-	case m.Initramfs != nil:
-		return path.Base(m.Initramfs.URL) == artifact && m.Initramfs.Checksum != ""
-	}
-	return false
+	url, checksum := m.Artifact()
+	return path.Base(url) == artifact && checksum != ""
 }
 
 // Find names the files beside an artifact as they are.
@@ -166,13 +157,7 @@ func (s Set) check(artifact statement.Subject) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Manifest, err)
 	}
-	want := ""
-	switch {
-	case m.Rootfs != nil:
-		want = m.Rootfs.Checksum
-	case m.Initramfs != nil:
-		want = m.Initramfs.Checksum
-	}
+	_, want := m.Artifact()
 	if got := "sha256:" + artifact.SHA256(); got != want {
 		return fmt.Errorf("%s is about an artifact with checksum %q, but %s has %q; build both again", s.Manifest, want, artifact.Name, got)
 	}

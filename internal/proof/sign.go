@@ -171,7 +171,7 @@ func (s Set) sums(subjects []statement.Subject) ([]byte, error) {
 // merged tells whether checksums are of several plugins: only then a manifest has the
 // name of its artifact before its own.
 func merged(listed []statement.Subject) bool {
-	return slices.ContainsFunc(listed, func(s statement.Subject) bool { return strings.HasSuffix(s.Name, manifestSuffix) })
+	return slices.ContainsFunc(listed, func(s statement.Subject) bool { return strings.HasSuffix(s.Name, build.ManifestSuffix) })
 }
 
 // statements makes all that is said of the subjects, the most telling first: it is

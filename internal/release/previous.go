@@ -29,8 +29,8 @@ type PreviousAsset struct {
 // Previous finds the release that was published last before tag's own, or last of all
 // when tag has none yet. Drafts do not count, and prereleases only if tag's release is
 // one or, while it is not published, its version has a pre-release part. Of a tag
-// with a prefix (see [SplitTag]) it is the last one with the same prefix. It is nil if there
-// is none, or none among the newest 1000 releases.
+// with a prefix ("web/" of "web/v1.2", "web-" of "web-v1.2") it is the last one with the
+// same prefix. It is nil if there is none, or none among the newest 1000 releases.
 func (c *Client) Previous(ctx context.Context, tag string) (previous *Previous, err error) {
 	err = c.persist(ctx, func() (int, error) {
 		previous, err = c.previous(ctx, tag)
@@ -41,7 +41,7 @@ func (c *Client) Previous(ctx context.Context, tag string) (previous *Previous, 
 
 func (c *Client) previous(ctx context.Context, tag string) (*Previous, error) {
 	what := fmt.Sprintf("looking for the release before %s of %s/%s", tag, c.owner, c.repo)
-	prefix, version := SplitTag(tag)
+	prefix, version := splitTag(tag)
 	pre := isPrerelease(version)
 	own, _, err := c.gh.Repositories.GetReleaseByTag(ctx, c.owner, c.repo, url.PathEscape(tag))
 	switch {
@@ -53,7 +53,7 @@ func (c *Client) previous(ctx context.Context, tag string) (*Previous, error) {
 		pre = own.Prerelease
 	}
 	fits := func(r *github.RepositoryRelease) bool {
-		mine, _ := SplitTag(r.TagName)
+		mine, _ := splitTag(r.TagName)
 		return !r.Draft && r.TagName != tag && mine == prefix && (pre || !r.Prerelease) && (own == nil || published(r, own) < 0)
 	}
 	for page := 1; page <= maxPages; page++ {
@@ -100,10 +100,10 @@ var (
 	preRelease = regexp.MustCompile(`^v?[0-9]+(\.[0-9]+)*-`)
 )
 
-// SplitTag parts a tag into what stands before its version and the version: "web/" and
+// splitTag parts a tag into what stands before its version and the version: "web/" and
 // "v1.2" of "web/v1.2", "web-" and "v1.2" of "web-v1.2", "" and "v1.2" of "v1.2". A tag
 // without a version has the prefix "" too.
-func SplitTag(tag string) (prefix, version string) {
+func splitTag(tag string) (prefix, version string) {
 	slash := strings.LastIndex(tag, "/") + 1
 	if afterSlash.MatchString(tag[slash:]) {
 		return tag[:slash], tag[slash:]

@@ -137,7 +137,7 @@ func TestSplitTag(t *testing.T) {
 		"a/web-v1.2-rc.1": {"a/web-", "v1.2-rc.1"}, "web-v2-v1.0": {"web-v2-", "v1.0"}, "v1.0-rc1": {"", "v1.0-rc1"}, "nightly": {"", "nightly"}, "web/nightly": {"", "web/nightly"},
 		"web-1.2": {"", "web-1.2"}, "": {"", ""}, "v": {"", "v"}, "-v1": {"-", "v1"}, "é-v1": {"é-", "v1"},
 	} {
-		if prefix, version := SplitTag(tag); prefix != want[0] || version != want[1] {
+		if prefix, version := splitTag(tag); prefix != want[0] || version != want[1] {
 			t.Errorf("%q: %q, %q; want %q", tag, prefix, version, want)
 		}
 	}

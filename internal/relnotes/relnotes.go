@@ -113,7 +113,7 @@ func (r Release) Problems() []Problem {
 		for _, p := range f.Manifest.Validate() {
 			all = append(all, Problem{f.Name, p.String(), !p.Warning})
 		}
-		url, checksum := source(f.Manifest)
+		url, checksum := f.Manifest.Artifact()
 		artifact, here := byURL[url]
 		switch {
 		case url == "":
@@ -127,16 +127,6 @@ func (r Release) Problems() []Problem {
 		}
 	}
 	return all
-}
-
-func source(m *manifest.Manifest) (url, checksum string) {
-	switch {
-	case m.Rootfs != nil:
-		return m.Rootfs.URL, m.Rootfs.Checksum
-	case m.Initramfs != nil:
-		return m.Initramfs.URL, m.Initramfs.Checksum
-	}
-	return "", ""
 }
 
 func baseName(url string) string { return url[strings.LastIndexByte(url, '/')+1:] }

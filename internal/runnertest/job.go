@@ -259,9 +259,6 @@ func (j *job) environment(inputs []variable, r runs) environment {
 	} {
 		e.set(v.name, v.value)
 	}
-	if j.step.Debug {
-		e.set("RUNNER_DEBUG", "1")
-	}
 	e.set("ACTIONS_RUNTIME_URL", "https://pipelines.actions.invalid/")
 	e.set("ACTIONS_RUNTIME_TOKEN", runtimeToken)
 	e.set("ACTIONS_CACHE_URL", "https://cache.actions.invalid/")

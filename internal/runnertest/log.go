@@ -80,7 +80,6 @@ func (s *stream) obey(c Command, text string) {
 			return
 		}
 		s.mask(c.Data)
-		r.Masks = append(r.Masks, c.Data)
 	case "error", "warning", "notice":
 		a := annotation(c, s.relative)
 		a.Message, a.Title = s.masked(a.Message), s.masked(a.Title)

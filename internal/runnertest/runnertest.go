@@ -31,7 +31,7 @@ type Step struct {
 	With       map[string]string // the step's with:
 	Env        map[string]string // env: of the workflow, the job and the step
 	Files      map[string]string // of the workspace, by slash-separated names
-	Workspace  string            // a workspace of a step before, Result.Workspace; "" for a new one
+	Workspace  string            // a folder that is there, such as Result.Workspace of a step before; "" for a new one
 
 	// GitHub replaces values of the github context, such as "ref" and "event_name"; see
 	// defaults for those that it has. An empty value is one.
@@ -40,7 +40,6 @@ type Step struct {
 	Token  string // github.token, which is masked
 	// IDToken is what a job with "id-token: write" has; nil for a job without.
 	IDToken *IDToken
-	Debug   bool // the run was started with debug logging
 
 	// Cancel cancels the step when it is closed.
 	Cancel <-chan struct{}
@@ -58,7 +57,6 @@ type Result struct {
 	Raw      []string // lines of both outputs
 	Log      []string // what the runner shows: without commands, secrets masked
 	Commands []Command
-	Masks    []string // that the action asked for
 	Debug    []string
 
 	Outputs, State, Env map[string]string

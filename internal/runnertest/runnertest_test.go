@@ -3,11 +3,9 @@ package runnertest
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,26 +14,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dockertest.Main(m)) }
 
-var probe sync.Once
-
 // step is one that uses the probe.
 func step(t *testing.T, do string, with ...string) Step {
 	t.Helper()
 	d := dockertest.Start(t)
-	const image = "fledge-test/probe:1"
-	probe.Do(func() {
-		file := filepath.Join(t.TempDir(), "probe")
-		build := exec.Command("go", "build", "-o", file, "./testdata/probe")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		body, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Import(t, image, func(l *dockertest.Layer) { l.File("probe", 0o755, body) }, `ENTRYPOINT ["/probe"]`)
-	})
+	image := d.Import(t, "fledge-test/probe:1", func(l *dockertest.Layer) { l.Program("probe", "./testdata/probe") }, `ENTRYPOINT ["/probe"]`)
 	s := Step{Image: image, ActionFile: "testdata/probe/action.yml", With: map[string]string{"do-what": do}}
 	for pair := range slices.Chunk(with, 2) {
 		s.With[pair[0]] = pair[1]
@@ -177,11 +160,20 @@ func TestACancelledStepGetsTheRunnersSignals(t *testing.T) {
 		{"never", "KILL", true, afterInterrupt + afterTerminate, time.Minute},
 	} {
 		t.Run(test.endsAt, func(t *testing.T) {
+			t.Parallel() // it is waiting, most of the time
 			s := step(t, "wait", "ends-at", test.endsAt)
+			s.Workspace = t.TempDir()
 			cancel := make(chan struct{})
 			s.Cancel = cancel
-			timer := time.AfterFunc(3*time.Second, func() { close(cancel) })
-			defer timer.Stop()
+			go func() {
+				for t.Context().Err() == nil {
+					if _, err := os.Stat(filepath.Join(s.Workspace, "waiting")); err == nil {
+						close(cancel)
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+			}()
 			r := Run(t, s)
 			if r.Signal != test.signal || r.Left != test.left || r.Cancelled < test.least || r.Cancelled > test.most {
 				t.Errorf("signal %s, left %v after %v:\n%s", r.Signal, r.Left, r.Cancelled, r.Text())

@@ -25,16 +25,12 @@ type writer struct {
 const reserve = 1 << 10
 
 // add writes a section, whole or not at all.
-func (w *writer) add(section string) bool {
-	if section == "" {
-		return true
-	}
+func (w *writer) add(section string) {
 	if w.Len()+len(section) > MaxSize-reserve {
 		w.omitted++
-		return false
+		return
 	}
 	w.WriteString(section)
-	return true
 }
 
 // Markdown is the page: at most MaxSize bytes, ending in a newline.
@@ -73,6 +69,9 @@ func (p Page) title() string {
 		}
 	}
 	switch {
+	case p.Failure == nil && what == "" && len(p.Repeat) > 0: // verifying, planning
+		argv := p.Repeat[0].Argv
+		return "✅ " + code(strings.Join(argv[:min(2, len(argv))], " "))
 	case p.Failure == nil && what == "":
 		return "Nothing was built"
 	case p.Failure == nil:
@@ -420,7 +419,7 @@ func (p Page) install() string {
 			continue
 		}
 		from := plugin.Manifest.Path
-		if plugin.Manifest.URL != "" && (p.Release == nil || !p.Release.Draft && !p.Release.DryRun) {
+		if plugin.Manifest.URL != "" && p.released() {
 			from = plugin.Manifest.URL
 		}
 		if from == "" {
@@ -585,9 +584,7 @@ func (p Page) details(plugin Plugin, number int) string {
 	if len(p.Plugins) > 1 {
 		b.WriteString(section("**Verify with other tools**\n\n", p.others(plugin, p.released())))
 	}
-	if len(plugin.Repeat) > 0 {
-		b.WriteString("**Build it again by hand**\n\n" + section("", plugin.Repeat))
-	}
+	b.WriteString(section("**Build it again by hand**\n\n", plugin.Repeat))
 	if b.Len() == 0 {
 		return ""
 	}

@@ -130,7 +130,6 @@ type Release struct {
 	Draft      bool // nobody sees it but who may write
 	Immutable  bool
 	Prerelease bool
-	Created    bool // by this run
 	DryRun     bool // nothing was written: this is what would be
 }
 

@@ -146,6 +146,19 @@ func TestNothingHasNoSections(t *testing.T) {
 	}
 }
 
+// TestRunWithoutABuildIsCalledByItsCommand: of verifying or planning, "Nothing was built"
+// would be no answer.
+func TestRunWithoutABuildIsCalledByItsCommand(t *testing.T) {
+	p := Page{Repeat: []Command{{Argv: []string{"fledge", "verify", "web.img", "--repo", "acme/web"}}}}
+	if got := p.Markdown(); !strings.HasPrefix(got, "## ✅ `fledge verify`\n\n<details>") {
+		t.Errorf("page %q", got)
+	}
+	p.Failure = &Failure{}
+	if got := p.Markdown(); !strings.HasPrefix(got, "## ❌ Failed\n") {
+		t.Errorf("page %q", got)
+	}
+}
+
 func TestChange(t *testing.T) {
 	for _, test := range []struct {
 		size   int64

@@ -187,8 +187,10 @@ func (f *finder) file(ctx context.Context, p place, name string) error {
 	case strings.HasSuffix(name, ".json"):
 		data, err := bytesOf(ctx, p, name, manifest.MaxSize)
 		if err == nil {
-			if m, err := manifest.Decode(strings.NewReader(string(data))); err == nil && artifactOf(m) != "" {
-				return f.manifest(ctx, p, name, m)
+			if m, err := manifest.Decode(strings.NewReader(string(data))); err == nil {
+				if url, _ := m.Artifact(); url != "" {
+					return f.manifest(ctx, p, name, m)
+				}
 			}
 		}
 		if name == manifestName {
@@ -207,27 +209,6 @@ func (f *finder) badManifest(p place, name string, data []byte, err error) error
 		return fmt.Errorf("reading %s: %w", p.where(name), err)
 	}
 	return fmt.Errorf("reading %s: it names no artifact, neither in rootfs nor in initramfs", p.where(name))
-}
-
-// artifactOf is where a manifest says that its artifact is, "" if nowhere.
-func artifactOf(m *manifest.Manifest) string {
-	if m.Rootfs != nil {
-		return m.Rootfs.URL
-	}
-	if m.Initramfs != nil {
-		return m.Initramfs.URL
-	}
-	return ""
-}
-
-func checksumOf(m *manifest.Manifest) string {
-	if m.Rootfs != nil {
-		return m.Rootfs.Checksum
-	}
-	if m.Initramfs != nil {
-		return m.Initramfs.Checksum
-	}
-	return ""
 }
 
 // artifact finds what belongs to an artifact.
@@ -288,11 +269,12 @@ func (f *finder) compareManifest(ctx context.Context, p place, name string, arti
 		f.note("%s is no manifest that Volant reads: %v", p.where(name), err)
 		return false, nil
 	}
-	if other := lastName(artifactOf(m)); other != artifact.Name && (name != stem(artifact.Name)+manifestSuffix || checksumOf(m) == "") {
+	url, checksum := m.Artifact()
+	if other := lastName(url); other != artifact.Name && (name != stem(artifact.Name)+manifestSuffix || checksum == "") {
 		f.note("%s is about another artifact, %q", p.where(name), other)
 		return false, nil
 	}
-	f.checkChecksum(p.where(name), checksumOf(m), artifact)
+	f.checkChecksum(p.where(name), checksum, artifact)
 	return true, nil
 }
 
@@ -358,7 +340,8 @@ func (f *finder) manifest(ctx context.Context, p place, name string, m *manifest
 		return err
 	}
 	own.Role, own.Required = Manifest, true
-	where, base, err := f.follow(ctx, p, artifactOf(m))
+	url, checksum := m.Artifact()
+	where, base, err := f.follow(ctx, p, url)
 	if err != nil {
 		return fmt.Errorf("following %s to its artifact: %w", p.where(name), err)
 	}
@@ -368,7 +351,7 @@ func (f *finder) manifest(ctx context.Context, p place, name string, m *manifest
 	}
 	artifact.Role, artifact.Required = Artifact, true
 	f.found.Files = append(f.found.Files, artifact, own)
-	f.checkChecksum(p.where(name), checksumOf(m), artifact)
+	f.checkChecksum(p.where(name), checksum, artifact)
 	places := []place{p}
 	if where != p {
 		places = append(places, where)
@@ -590,6 +573,11 @@ func (f *finder) askGitHub(ctx context.Context) error {
 			bundles, err := g.attestations(ctx, repo, file.SHA256)
 			if err != nil {
 				return err
+			}
+			for i := range bundles {
+				if len(files) > 1 { // each answer is numbered from 1
+					bundles[i].Source += " about " + file.Name
+				}
 			}
 			f.found.Bundles = append(f.found.Bundles, bundles...)
 		}

@@ -180,6 +180,31 @@ func TestGitHubIsAskedForEachArtifactWithoutABundle(t *testing.T) {
 	}
 }
 
+// TestAttestationsOfSeveralArtifactsAreToldApart: GitHub's answer for each begins with its
+// first.
+func TestAttestationsOfSeveralArtifactsAreToldApart(t *testing.T) {
+	f := newFixture(t)
+	files, bundles := f.mergedFolder(kept)
+	f.writeAll(files)
+	s := ghtest.New(t, "o/r")
+	for text, b := range bundles {
+		s.Attest("sha256:"+sum(text), true, []byte(b))
+	}
+	o := options()
+	o.BaseURL, o.Repos = s.URL, []string{"o/r"}
+	r, err := f.report(filepath.Join(f.dir, sumsName), o)
+	if err != nil || !r.OK() {
+		t.Fatalf("%v: %s", err, r.words())
+	}
+	var sources []string
+	for _, b := range r.Bundles {
+		sources = append(sources, b.Source)
+	}
+	if got, want := strings.Join(sources, ", "), "attestation 1 of o/r about a.img, attestation 1 of o/r about b.img"; got != want {
+		t.Errorf("bundles %q, want %q", got, want)
+	}
+}
+
 // TestBundlesAreLookedUpByDigest: the work grows with the plugins, not with their
 // square.
 func TestBundlesAreLookedUpByDigest(t *testing.T) {

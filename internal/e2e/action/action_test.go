@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +29,7 @@ import (
 	"github.com/volant/fledge-action/internal/elftest"
 	"github.com/volant/fledge-action/internal/ghrelease"
 	"github.com/volant/fledge-action/internal/ocitest"
+	"github.com/volant/fledge-action/internal/plugintest"
 	"github.com/volant/fledge-action/internal/runnertest"
 )
 
@@ -77,28 +80,6 @@ func want(t *testing.T, s runnertest.Step, failed bool) *runnertest.Result {
 	return r
 }
 
-// initramfs is a plugin's files, in a folder.
-func initramfs(dir, name, more string) map[string]string {
-	busybox := string(elftest.Program()) + "\x00[\x00[[\x00ash\x00cat\x00ls\x00mount\x00sh\x00\x00"
-	return map[string]string{
-		dir + "busybox": busybox,
-		dir + "init.sh": "#!/bin/sh\nexec sh\n",
-		dir + "fledge.toml": fmt.Sprintf(`version = "1"
-strategy = "initramfs"
-[plugin]
-name = %q
-version = "0.1.0"
-[init]
-path = "init.sh"
-[source]
-busybox_url = "busybox"
-busybox_sha256 = "%x"
-[workload]
-base_url = "http://127.0.0.1:8080"
-%s`, name, sha256.Sum256([]byte(busybox)), more),
-	}
-}
-
 // nginx is an image that boots.
 func nginx(t *testing.T) *ocitest.Image {
 	t.Helper()
@@ -129,7 +110,7 @@ image = %q
 }
 
 func TestARunnerBuildsAnInitramfsPlugin(t *testing.T) {
-	r := want(t, step(t, initramfs("", "web", "")), false)
+	r := want(t, step(t, plugintest.Initramfs("", "web", "")), false)
 	artifact := r.Outputs["artifact"]
 	if artifact == "" || filepath.IsAbs(artifact) {
 		t.Fatalf("outputs %q", r.Outputs)
@@ -175,7 +156,7 @@ func TestARunnerBuildsAPluginFromARegistry(t *testing.T) {
 }
 
 func TestAMistakeIsAnnotatedAtItsLine(t *testing.T) {
-	files := initramfs("a/", "web", "[filesystem]\nsise = 3\n")
+	files := plugintest.Initramfs("a/", "web", "[filesystem]\nsise = 3\n")
 	line := 1 + strings.Count(strings.Split(files["a/fledge.toml"], "sise")[0], "\n")
 	r := want(t, step(t, files, "working-directory", "a"), true)
 	found := slices.ContainsFunc(r.Annotations, func(a runnertest.Annotation) bool {
@@ -220,17 +201,58 @@ func TestACancelledBuildIsCleanInTime(t *testing.T) {
 func TestAForksPullRequestIsBuiltAndNotUploaded(t *testing.T) {
 	g := ghrelease.New("octo-org/plugins", "v1.0.0")
 	g.Token = "another" // any writing would be refused
+	var asked atomic.Int32
+	g.Log = func(*http.Request, int) { asked.Add(1) }
 	g.Start(t)
-	s := step(t, initramfs("", "web", ""), "github-api-url", g.API)
+	s := step(t, plugintest.Initramfs("", "web", ""), "github-api-url", g.API)
 	s.GitHub = map[string]string{"ref": "refs/pull/7/merge", "event_name": "pull_request", "head_ref": "fix", "base_ref": "main"}
 	s.Event = map[string]any{"pull_request": map[string]any{"head": map[string]any{"repo": map[string]any{"fork": true, "full_name": "someone/plugins"}}}}
 	r := want(t, s, false)
-	if r.Outputs["artifact-digest"] == "" || r.Outputs["release-id"] != "" {
-		t.Errorf("outputs %q", r.Outputs)
+	if r.Outputs["artifact-digest"] == "" || r.Outputs["release-id"] != "" || asked.Load() != 0 {
+		t.Errorf("%d requests to GitHub, outputs %q", asked.Load(), r.Outputs)
 	}
+	if !strings.Contains(r.Summary, strings.TrimPrefix(r.Outputs["artifact-digest"], "sha256:")) {
+		t.Errorf("the summary does not have the digest:\n%s", r.Summary)
+	}
+	told := false
 	for _, a := range r.Annotations {
+		told = told || a.Level == "notice" && strings.Contains(a.Message, "nothing is uploaded")
 		if a.Level == "error" {
 			t.Errorf("annotation %+v", a)
+		}
+	}
+	if !told {
+		t.Errorf("nobody is told that nothing is uploaded: %+v", r.Annotations)
+	}
+}
+
+// TestAPrivateImageNeedsRegistryAuth has a registry with a password, which is a secret
+// that the log may not show.
+func TestAPrivateImageNeedsRegistryAuth(t *testing.T) {
+	registry := ocitest.NewRegistry(t)
+	ref := registry.Push(t, "team/nginx:1.27", nginx(t))
+	const user, password = "robot", "s3cret-of-the-registry"
+	registry.RequireBasic(user, password)
+	files := rootfs("", ref, "")
+	if r := want(t, step(t, files), true); r.Exit != 1 {
+		t.Errorf("without credentials: exit code %d\n%s", r.Exit, r.Text())
+	}
+	both := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	auth := fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, registry.Host, both)
+	s := step(t, files, "registry-auth", auth, "check-reproducible", "true")
+	r := want(t, s, false)
+	if r.Outputs["reproducible"] != "true" {
+		t.Errorf("outputs %q", r.Outputs)
+	}
+	for _, text := range append(append([]string{r.Summary, fmt.Sprint(r.Outputs)}, r.Log...), r.Debug...) {
+		if strings.Contains(text, password) || strings.Contains(text, both) {
+			t.Errorf("a secret is shown: %s", text)
+		}
+	}
+	for name := range r.Owners {
+		body, err := os.ReadFile(filepath.Join(r.Workspace, filepath.FromSlash(name)))
+		if err == nil && (strings.Contains(string(body), password) || strings.Contains(string(body), both)) {
+			t.Errorf("a secret is in %s", name)
 		}
 	}
 }
@@ -248,7 +270,7 @@ func TestNoTextBecomesACommand(t *testing.T) {
 		"value": {"fledge.toml": "version = \"1\"\nstrategy = " + string(quoted) + "\n"},
 		"toml":  {"fledge.toml": evil},
 		"mapped": func() map[string]string {
-			files := initramfs("", "web", "[mappings]\n\"html\" = \"/srv/html\"\n")
+			files := plugintest.Initramfs("", "web", "[mappings]\n\"html\" = \"/srv/html\"\n")
 			files["html/x\n::set-output name=artifact::evil\n::error::evil\n%0A##[error]evil"] = "password = 1"
 			return files
 		}(),

@@ -12,6 +12,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -170,8 +171,12 @@ func stage2() error {
 			return err
 		}
 	}
+	listener, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		return err
+	}
 	served := make(chan error, 1)
-	go func() { served <- serve(m) }()
+	go func() { served <- serve(m, listener) }()
 	fmt.Println(readyLine)
 	select {
 	case err := <-ended:

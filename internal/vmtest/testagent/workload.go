@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -140,7 +141,7 @@ func probe(client *http.Client, url string) error {
 }
 
 // serve answers /healthz with what the agent knows about the machine.
-func serve(m *manifest) error {
+func serve(m *manifest, listener net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		var fs unix.Statfs_t
@@ -150,6 +151,6 @@ func serve(m *manifest) error {
 			"status": "ok", "plugin": m.Name, "free_bytes": fs.Bfree * uint64(fs.Bsize),
 		})
 	})
-	server := http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	return server.ListenAndServe()
+	server := http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	return server.Serve(listener)
 }

@@ -29,11 +29,14 @@ func main() {
 		if os.Getenv("INPUT_EXIT") != "" {
 			os.Exit(3)
 		}
-	case "wait": // ends at the signals that it is told
+	case "wait": // for the signal that it is told; when it does, there is a file "waiting"
 		signals := make(chan os.Signal, 8)
 		signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-		fmt.Println("waiting")
 		add("GITHUB_OUTPUT", "pid="+fmt.Sprint(os.Getpid())+"\n")
+		if err := os.WriteFile("waiting", nil, 0o600); err != nil {
+			fmt.Println(err)
+			os.Exit(4)
+		}
 		for s := range signals {
 			fmt.Println("got", s)
 			if s.String() == os.Getenv("INPUT_ENDS-AT") {
