@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/tool"
 	"github.com/volant/fledge-action/manifest"
 )
@@ -105,34 +104,16 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
-func TestResolveFollowsFortyLinks(t *testing.T) {
-	files := map[string]string{"l0": "content"}
-	for i := range maxLinks + 1 {
-		files[fmt.Sprint("l", i+1)] = fmt.Sprint("->l", i)
-	}
-	image := ext4(t, rootOf(t, files))
-	fsys, err := ext4read.Open(bytes.NewReader(image), int64(len(image)), ext4read.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := resolve(fsys, fmt.Sprint("l", maxLinks)); err != nil {
-		t.Error(err)
-	}
-	if _, err := resolve(fsys, fmt.Sprint("l", maxLinks+1)); err == nil {
-		t.Error("one more is followed")
-	}
-}
-
 func TestProgramsHaveALimit(t *testing.T) {
 	size := int64(len(helloProgram()))
 	image := ext4(t, rootOf(t, map[string]string{"bin/kestrel": string(helloProgram())}))
-	d := &disk{bytes.NewReader(image), int64(len(image))}
+	d := openDisk(t.Context(), bytes.NewReader(image), int64(len(image)), formatExt4)
 	path := write(t, filepath.Join(t.TempDir(), "program"), helloProgram())
 	for limit, ok := range map[int64]bool{size: true, size - 1: false} {
 		s := &starter{disk: d, kernel: &Kernel{Arch: "amd64"}}
 		for _, from := range []string{"", path} {
 			st := &stage{close: func() {}}
-			_, err := s.program("bin/kestrel", from, agentNames, limit, st)
+			_, err := s.program(t.Context(), "bin/kestrel", from, agentNames, limit, st)
 			st.close()
 			if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "the limit is") {
 				t.Errorf("limit %d, from %q: %v", limit, from, err)

@@ -31,6 +31,7 @@ type Options struct {
 	MemoryMiB int    // 0 means the manifest's, within bounds
 	Extra     string // arguments for the kernel, as a VM's creator adds them
 
+	Modules  *Modules // of the kernel, whose drivers are modules; nil for none
 	HasAgent HasAgent // "" means AgentAuto
 	Agent    string   // file of a static agent to start a rootfs with, "" for the image's
 	Busybox  string   // file of a static busybox for it, "" for the image's
@@ -114,7 +115,7 @@ func Start(ctx context.Context, o Options) (*VM, error) {
 		return nil, err
 	}
 	vm.machine = machine{qemu: o.QEMU, arch: o.Kernel.Arch, network: true, kernel: vm.files.name(o.Kernel.temporary), line: line}
-	if err := vm.media(); err != nil {
+	if err := vm.media(ctx); err != nil {
 		return nil, err
 	}
 	if err := vm.chooseSize(ctx); err != nil {
@@ -135,16 +136,24 @@ func vmName(plugin string) string {
 }
 
 // media attaches the artifact, and what a kernel needs to start it.
-func (vm *VM) media() error {
+func (vm *VM) media(ctx context.Context) error {
 	m, p := &vm.machine, vm.o.Plugin
 	artifact := vm.files.name(temporary{file: p.file, path: p.Path})
 	if p.disk == nil {
+		if vm.o.Modules != nil {
+			return errors.New("the kernel's modules are for a rootfs; an initramfs has to bring its own")
+		}
 		m.initramfs = artifact
 		return nil
 	}
+	if err := checkFormat(p.disk.format, vm.o.Extra, vm.o.Kernel); err != nil {
+		return err
+	}
 	m.disk = artifact
-	s := starter{disk: p.disk, kernel: vm.o.Kernel, has: cmp.Or(vm.o.HasAgent, AgentAuto), agent: vm.o.Agent, busybox: vm.o.Busybox}
-	st, err := s.plan()
+	s := starter{
+		disk: p.disk, kernel: vm.o.Kernel, has: cmp.Or(vm.o.HasAgent, AgentAuto), agent: vm.o.Agent, busybox: vm.o.Busybox, modules: vm.o.Modules,
+	}
+	st, err := s.plan(ctx)
 	if err != nil {
 		return err
 	}

@@ -320,7 +320,7 @@ func TestRunRefusesALineThatIsTooLong(t *testing.T) {
 func TestArchiveIsReadByCpio(t *testing.T) {
 	testneed.Tool(t, "cpio")
 	program := write(t, filepath.Join(t.TempDir(), "busybox"), helloProgram())
-	st, err := (&starter{disk: &disk{bytes.NewReader(nil), 0}, kernel: &Kernel{Name: "k", Arch: "amd64"}, has: AgentNo, agent: program, busybox: program}).plan()
+	st, err := (&starter{disk: &disk{format: formatExt4}, kernel: &Kernel{Name: "k", Arch: "amd64"}, has: AgentNo, agent: program, busybox: program}).plan(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

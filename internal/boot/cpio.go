@@ -20,6 +20,7 @@ type record struct {
 const (
 	modeDir     = 0o040755
 	modeProgram = 0o100755
+	modeFile    = 0o100644
 	modeLink    = 0o120777
 	modeConsole = 0o020600
 )

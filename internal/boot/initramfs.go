@@ -2,11 +2,14 @@ package boot
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -29,8 +32,9 @@ type starter struct {
 	disk    *disk
 	kernel  *Kernel
 	has     HasAgent
-	agent   string // a file to be taken instead of the image's agent
-	busybox string // a file to be taken instead of the image's busybox
+	agent   string   // a file to be taken instead of the image's agent
+	busybox string   // a file to be taken instead of the image's busybox
+	modules *Modules // of the kernel, nil for none
 }
 
 // A stage is that initramfs before it is written.
@@ -38,6 +42,13 @@ type stage struct {
 	records []record
 	close   func()
 	hint    hint
+	agent   string // its name in the image, "" if it is from elsewhere
+}
+
+// before has something done when the stage is closed.
+func (st *stage) before(do func()) {
+	rest := st.close
+	st.close = func() { do(); rest() }
 }
 
 // A hint is what to think of when a boot fails and the console shows sign.
@@ -46,20 +57,27 @@ type hint struct{ sign, text string }
 var (
 	hintNoAgent = hint{"Kernel panic", "the image has no agent and boot gave the kernel none; if the kernel brings none either, nothing mounts the disk: " +
 		"boot Volant's kernel, or build the plugin with an [agent]"}
+	hintNoDriver  = hint{"no such device", "the kernel has no driver for the root filesystem; if that is a module, name the folder of the kernel's modules with --modules"}
 	hintNoBusybox = hint{"busybox", "the image has no static busybox; kestrel runs /bin/busybox to make the disk the root, and Volant's kernel brings one: give one with --busybox FILE"}
 )
 
 // plan returns nil records when the kernel needs nothing.
-func (s *starter) plan() (*stage, error) {
+func (s *starter) plan(ctx context.Context) (*stage, error) {
 	has := s.has
 	if has == AgentAuto && s.kernel.Volant {
 		has = AgentYes
 	}
-	if has == AgentYes {
-		return &stage{close: func() {}}, nil
-	}
 	st := &stage{close: func() {}}
-	agent, err := s.program("bin/kestrel", s.agent, agentNames, maxAgent, st)
+	if s.disk.format != formatExt4 {
+		st.hint = hintNoDriver
+	}
+	if has == AgentYes {
+		if s.modules != nil {
+			return nil, errors.New("a kernel that brings an agent has the drivers to find it; leave --modules out")
+		}
+		return st, nil
+	}
+	agent, err := s.program(ctx, "bin/kestrel", s.agent, agentNames, maxAgent, st)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && s.agent == "" && s.has == AgentAuto && !s.kernel.Bare:
 		st.hint = hintNoAgent
@@ -79,17 +97,49 @@ func (s *starter) plan() (*stage, error) {
 		{name: "proc", mode: modeDir},
 		{name: "sys", mode: modeDir},
 	}
-	busybox, err := s.program("bin/busybox", s.busybox, busyboxNames, maxBusybox, st)
+	busybox, err := s.program(ctx, "bin/busybox", s.busybox, busyboxNames, maxBusybox, st)
 	switch {
 	case err == nil:
 		st.records = append(st.records, busybox)
 	case s.busybox != "":
 		st.close()
 		return nil, fmt.Errorf("reading busybox: %w", err)
+	case s.scripted():
+		st.close()
+		return nil, fmt.Errorf("reading busybox: %w; it loads modules and lays the overlay over a squashfs: give a static one with --busybox FILE", err)
 	default:
 		st.hint = hintNoBusybox
 	}
+	if s.scripted() {
+		if err := s.script(st); err != nil {
+			st.close()
+			return nil, err
+		}
+	}
 	return st, nil
+}
+
+// scripted tells whether more has to be done than to start the agent.
+func (s *starter) scripted() bool { return s.modules != nil || s.disk.format == formatSquashfs }
+
+// script puts the prelude in the place of the agent, and the modules it loads beside it.
+func (s *starter) script(st *stage) error {
+	i := slices.IndexFunc(st.records, func(r record) bool { return r.name == "init" })
+	text := prelude(s.disk.format, cmp.Or(st.agent, agentNames[0]))
+	st.records[i] = record{name: "init", mode: modeProgram, size: int64(len(text)), body: strings.NewReader(text)}
+	if s.modules == nil {
+		return nil
+	}
+	wanted := append(drivers[:len(drivers):len(drivers)], s.disk.format)
+	if s.disk.format == formatSquashfs {
+		wanted = append(wanted, "overlay")
+	}
+	all, err := s.modules.closure(wanted...)
+	if err != nil {
+		return err
+	}
+	st.records = append(st.records, moduleRecords(all)...)
+	return nil
 }
 
 func link(name, target string) record {
@@ -97,22 +147,26 @@ func link(name, target string) record {
 }
 
 // program takes a static program from the file, if one is given, else from the image.
-func (s *starter) program(as, file string, names []string, limit int64, st *stage) (record, error) {
+func (s *starter) program(ctx context.Context, as, file string, names []string, limit int64, st *stage) (record, error) {
 	if file != "" {
 		return s.fromFile(as, file, limit, st)
 	}
-	p, err := s.disk.find(names, uint64(limit))
+	p, err := s.disk.find(ctx, names, limit)
 	if err != nil {
 		return record{}, err
 	}
 	if err := s.usable(p.elf.Arch, p.elf.Interp); err != nil {
 		return record{}, fmt.Errorf("%s: %w", p.name, err)
 	}
-	r, err := p.in.Open()
+	r, err := p.open()
 	if err != nil {
 		return record{}, err
 	}
-	return record{name: as, mode: modeProgram, size: r.Size(), body: r}, nil
+	st.before(func() { _ = r.Close() })
+	if as == "bin/kestrel" {
+		st.agent = p.name
+	}
+	return record{name: as, mode: modeProgram, size: p.size, body: r}, nil
 }
 
 func (s *starter) fromFile(as, file string, limit int64, st *stage) (record, error) {
@@ -120,8 +174,7 @@ func (s *starter) fromFile(as, file string, limit int64, st *stage) (record, err
 	if err != nil {
 		return record{}, err
 	}
-	before := st.close
-	st.close = func() { before(); _ = f.Close() }
+	st.before(func() { _ = f.Close() })
 	info, err := f.Stat()
 	switch {
 	case err != nil:

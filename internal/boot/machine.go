@@ -15,7 +15,8 @@ import (
 const (
 	guestIP = "192.168.127.2"
 	hostIP  = "192.168.127.1"
-	subnet  = "192.168.127.0/24"
+	prefix  = "24"
+	subnet  = "192.168.127.0/" + prefix
 	netmask = "255.255.255.0"
 	apiPort = 7777
 )

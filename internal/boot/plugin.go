@@ -121,8 +121,8 @@ func (p *Plugin) check(ctx context.Context) error {
 		return fmt.Errorf("reading artifact %s: %w", p.Path, err)
 	}
 	if p.Rootfs() {
-		p.disk = &disk{p.file, info.Size()}
-		p.Arch = p.disk.arch(p.Manifest)
+		p.disk = openDisk(ctx, p.file, info.Size(), formats[is])
+		p.Arch = p.disk.arch(ctx, p.Manifest)
 		return nil
 	}
 	a := archive{p.file, info.Size(), is}
@@ -162,7 +162,7 @@ func (p *Plugin) agree(is medium) error {
 		return errors.New("the manifest has neither rootfs nor initramfs")
 	case m.Rootfs != nil && is == mediumQcow2:
 		return errors.New("it is a qcow2 image; boot takes raw ones only: convert it with qemu-img, and build its manifest for the raw image")
-	case m.Rootfs != nil && is != mediumExt4:
+	case m.Rootfs != nil && formats[is] == "":
 		return fmt.Errorf("the manifest says rootfs but it is %s; Volant mounts a rootfs as ext4", is)
 	case m.Rootfs != nil, is == mediumGzip, is == mediumZstd, is == mediumCpio:
 		return nil
@@ -189,22 +189,41 @@ func digest(ctx context.Context, r io.Reader) (string, error) {
 type medium string
 
 const (
-	mediumExt4  medium = "an ext filesystem"
-	mediumQcow2 medium = "a qcow2 image"
-	mediumGzip  medium = "gzip data"
-	mediumZstd  medium = "zstd data"
-	mediumCpio  medium = "a cpio archive"
-	mediumOther medium = "none that is known"
+	mediumExt4     medium = "an ext filesystem"
+	mediumSquashfs medium = "a squashfs"
+	mediumXFS      medium = "an xfs filesystem"
+	mediumBtrfs    medium = "a btrfs filesystem"
+	mediumQcow2    medium = "a qcow2 image"
+	mediumGzip     medium = "gzip data"
+	mediumZstd     medium = "zstd data"
+	mediumCpio     medium = "a cpio archive"
+	mediumOther    medium = "none that is known"
 )
 
-// headSize is how much of an artifact tells what it is, in bytes.
-const headSize = 2 << 10
+// Formats that are started in another way than the rest.
+const (
+	formatExt4     = "ext4"
+	formatSquashfs = "squashfs"
+)
+
+// formats are what can be a rootfs, as the kernel calls them.
+var formats = map[medium]string{mediumExt4: formatExt4, mediumSquashfs: formatSquashfs, mediumXFS: "xfs", mediumBtrfs: "btrfs"}
+
+// headSize is how much of an artifact tells what it is, in bytes: up to the magic
+// number of btrfs.
+const headSize = 0x10048
 
 func mediumOf(head []byte) medium {
 	const superblock = 1024
 	switch {
 	case len(head) >= superblock+0x3a && head[superblock+0x38] == 0x53 && head[superblock+0x39] == 0xef:
 		return mediumExt4 // its first KiB may hold anything, so it is asked first
+	case bytes.HasPrefix(head, []byte("hsqs")):
+		return mediumSquashfs
+	case bytes.HasPrefix(head, []byte("XFSB")):
+		return mediumXFS
+	case len(head) >= headSize && string(head[headSize-8:headSize]) == "_BHRfS_M":
+		return mediumBtrfs
 	case bytes.HasPrefix(head, []byte("QFI\xfb")):
 		return mediumQcow2
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):

@@ -15,7 +15,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/testneed"
 	"github.com/volant/fledge-action/manifest"
 )
@@ -229,29 +228,6 @@ func encode(t *testing.T, m *manifest.Manifest) string {
 	return string(b)
 }
 
-func TestResolveFollowsLinksLikeAProcessInTheImage(t *testing.T) {
-	image := ext4(t, rootOf(t, map[string]string{
-		"usr/bin/real": "real", "bin": "->usr/bin", "usr/bin/abs": "->/bin/real", "usr/bin/up": "->../../../../usr/bin/real",
-		"loop": "->loop", "a": "->b", "b": "->a", "dangling": "->/none/x",
-	}))
-	fsys, err := ext4read.Open(bytes.NewReader(image), int64(len(image)), ext4read.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{
-		"/bin/real": "", "bin/abs": "", "/bin/up": "", "/usr/./bin//real": "", "/../bin/real": "",
-		"/loop": "more than 40", "/a/x": "more than 40", "/dangling": "not exist", "/bin/none": "not exist", "/bin/real/x": "not exist",
-	} {
-		in, err := resolve(fsys, name)
-		switch {
-		case want == "" && (err != nil || in.Size != 4):
-			t.Errorf("%s: %v", name, err)
-		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
-			t.Errorf("%s: error %v, want %q", name, err, want)
-		}
-	}
-}
-
 func TestStarterTakesWhatTheImageHas(t *testing.T) {
 	hello := string(helloProgram())
 	file := write(t, filepath.Join(t.TempDir(), "program"), helloProgram())
@@ -286,7 +262,7 @@ func TestStarterTakesWhatTheImageHas(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			image := ext4(t, rootOf(t, test.files))
 			test.kernel.Arch = "amd64"
-			st, err := (&starter{disk: &disk{bytes.NewReader(image), int64(len(image))}, kernel: &test.kernel, has: test.has, busybox: test.busybox}).plan()
+			st, err := (&starter{disk: openDisk(t.Context(), bytes.NewReader(image), int64(len(image)), formatExt4), kernel: &test.kernel, has: test.has, busybox: test.busybox}).plan(t.Context())
 			if err != nil {
 				if test.want == "" || !strings.Contains(err.Error(), test.want) {
 					t.Errorf("error %v, want %q", err, test.want)

@@ -18,11 +18,11 @@ import (
 )
 
 type bootFlags struct {
-	manifest, kernel, kernelVersion, kernelHasAgent, kernelCmdline, baseURL string
-	busybox, qemu, accel, waitFor, console, cacheDir                        string
-	cpu, memory                                                             int
-	timeout                                                                 time.Duration
-	verbose, quiet, json                                                    bool
+	manifest, kernel, modules, kernelVersion, kernelHasAgent, kernelCmdline, baseURL string
+	busybox, qemu, accel, waitFor, console, cacheDir                                 string
+	cpu, memory                                                                      int
+	timeout                                                                          time.Duration
+	verbose, quiet, json                                                             bool
 }
 
 func (p *Program) bootCommand() *cobra.Command {
@@ -45,7 +45,8 @@ Environment:
   HTTPS_PROXY, NO_PROXY`,
 		Example: `  fledge boot nginx.img
   fledge boot dist/web.cpio.gz --kernel bzImage --timeout 30s --console boot.log
-  fledge boot worker.img --wait-for 'queue connected'`,
+  fledge boot worker.img --wait-for 'queue connected'
+  fledge boot data.img --kernel vmlinuz --modules lib/modules/6.1.0-56-cloud-amd64 --kernel-cmdline volant.rootfs_fstype=xfs`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{fmt.Errorf("boot wants one artifact, got %d arguments (see 'fledge boot --help')", len(args))}
@@ -57,6 +58,7 @@ Environment:
 	flags := cmd.Flags()
 	flags.StringVar(&f.manifest, "manifest", "", "manifest `file` (default NAME.manifest.json or manifest.json beside the artifact)")
 	flags.StringVar(&f.kernel, "kernel", "", "kernel `file`: a bzImage or vmlinux, or an Image for arm64 (default Volant's own, from its release)")
+	flags.StringVar(&f.modules, "modules", "", "`folder` lib/modules/VERSION of --kernel, if its drivers are modules: those of virtio and of the rootfs are loaded first")
 	flags.StringVar(&f.kernelVersion, "kernel-version", "", "`tag` of the Volant release whose kernel is booted (default the latest)")
 	flags.StringVar(&f.kernelHasAgent, "kernel-has-agent", string(boot.AgentAuto), "`answer` to whether the kernel brings the agent that starts a rootfs: auto, yes or no; if not, the image's agent is handed to it")
 	flags.StringVar(&f.kernelCmdline, "kernel-cmdline", "", "`words` to add to the kernel command line, as volar's flag of that name does")
@@ -118,6 +120,9 @@ func (f bootFlags) check() error {
 	if f.timeout <= 0 || f.timeout > mostTimeout {
 		errs = append(errs, fmt.Errorf("--timeout is %v: want more than 0, %v at most", f.timeout, mostTimeout))
 	}
+	if f.modules != "" && f.kernel == "" {
+		errs = append(errs, errors.New("--modules needs --kernel, the kernel they belong to"))
+	}
 	if f.kernel != "" && f.kernelVersion != "" {
 		errs = append(errs, errors.New("--kernel and --kernel-version exclude each other"))
 	}
@@ -158,6 +163,12 @@ func (p *Program) boot(cmd *cobra.Command, f bootFlags, artifact string) (err er
 	for _, note := range kernel.Notes {
 		warn(note)
 	}
+	var modules *boot.Modules
+	if f.modules != "" {
+		if modules, err = boot.OpenModules(f.modules); err != nil {
+			return usageError{err}
+		}
+	}
 	qemu, err := boot.FindQEMU(kernel.Arch, f.qemu, p.Getenv("PATH"))
 	if err != nil {
 		return err
@@ -170,7 +181,7 @@ func (p *Program) boot(cmd *cobra.Command, f bootFlags, artifact string) (err er
 	report.event(build.Event{Kind: build.StageBegins, Message: "booting"})
 	result, err := boot.Run(ctx, boot.Options{
 		Plugin: plugin, Kernel: kernel, QEMU: qemu, Accel: f.accel, CPUs: f.cpu, MemoryMiB: f.memory, Extra: f.kernelCmdline,
-		HasAgent: boot.HasAgent(f.kernelHasAgent), Busybox: f.busybox, WaitFor: f.waitFor, Timeout: f.timeout,
+		HasAgent: boot.HasAgent(f.kernelHasAgent), Modules: modules, Busybox: f.busybox, WaitFor: f.waitFor, Timeout: f.timeout,
 		TempDir: p.Getenv("TMPDIR"), Console: log, Tell: detail,
 	})
 	if err != nil {
