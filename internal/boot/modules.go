@@ -249,10 +249,10 @@ func checkFormat(format, extra string, k *Kernel) error {
 		return nil
 	}
 	if k.Volant {
-		return fmt.Errorf("Volant's kernel has no driver for %s; name one that has it with --kernel FILE, and with --modules FOLDER the folder of its modules, if the driver is one", format)
+		return fmt.Errorf("the kernel is Volant's, which has no driver for %s; name one that has it with --kernel FILE, and with --modules FOLDER the folder of its modules, if the driver is one", format)
 	}
 	if !slices.Contains(strings.Fields(extra), fstypeWord(format)) {
-		return fmt.Errorf("Volant mounts a rootfs as ext4 unless its kernel command line says otherwise; this is %s: add --kernel-cmdline %q, here and to 'volar vms create'", format, fstypeWord(format))
+		return fmt.Errorf("this is %s, but Volant mounts a rootfs as ext4 unless the kernel command line says otherwise: add --kernel-cmdline %q, here and to 'volar vms create'", format, fstypeWord(format))
 	}
 	return nil
 }
