@@ -49,6 +49,7 @@ var may = map[string][]string{
 	"internal/rebuild":  {"attest/statement", "build", "build/config"},
 	"internal/spelling": {},
 	"internal/tool":     {},
+	"internal/sibling":  {"build/image", "build/loop"},
 	"internal/release":  {"github.com/google/go-github/v89/github"},
 	"internal/relnotes": {"manifest"},
 	"internal/plan":     {"build", "build/config", "build/image", "build/lock", "github.com/bmatcuk/doublestar/v4"},
