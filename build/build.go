@@ -54,6 +54,9 @@ func Build(ctx context.Context, r Request) (*Result, error) {
 	if err := checkSources(r.Config, root); err != nil {
 		return nil, err
 	}
+	if err := b.checkKernel(ctx); err != nil {
+		return nil, err
+	}
 	warned := len(b.result.Warnings)
 	result, err := b.run(ctx)
 	for tries := 0; errors.Is(err, cache.ErrCorrupt) && tries < maxCorrupt; tries++ {
@@ -84,9 +87,6 @@ func (b *builder) run(ctx context.Context) (*Result, error) {
 // check refuses what this version does not build.
 func (b *builder) check() error {
 	c := b.Config
-	if err := notBuilt(c); err != nil {
-		return err
-	}
 	if err := checkReference(c); err != nil {
 		return err
 	}
@@ -105,19 +105,13 @@ func (b *builder) check() error {
 	if c.Strategy == config.OCIRootfs && c.Filesystem.Type == typeSquashfs {
 		b.warn(squashfsNeeds)
 	}
+	if t, ok := kernelType(c); ok {
+		b.warn(kernelNeeds(t))
+	}
 	if b.Template != nil {
 		for _, w := range b.Template.Warnings {
 			b.warn(w.Error())
 		}
-	}
-	return nil
-}
-
-// notBuilt says what this version does not build, nil when it builds everything
-// that the configuration asks for.
-func notBuilt(c *config.Config) *config.Error {
-	if t := c.Filesystem.Type; c.Strategy == config.OCIRootfs && t != typeExt4 && t != typeSquashfs {
-		return c.Errorf("filesystem.type", "%s is not built yet; stock Volant boots only ext4", t)
 	}
 	return nil
 }
@@ -254,7 +248,11 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if r.Filesystem != nil {
 		r.Size.Empty = r.Filesystem.Free
 	}
+	if r.Kernel != nil {
+		r.Size.Empty = r.Kernel.Free
+	}
 	r.ManifestPath = b.manifestPath()
+	r.Reproducible = r.Kernel == nil
 	r.Manifest, r.Epoch, r.Platform, r.Tree, r.Unpinned = d.Manifest, b.epoch, b.platform(), t, b.unpinned
 	if b.Confirm != nil {
 		if err := b.Confirm(ctx, r, out.File); err != nil {

@@ -62,7 +62,7 @@ func guardArtifact(path string) error {
 		return err
 	}
 	defer f.Close()
-	if has(f, superMagic, "\x53\xef") || has(f, 0, squashfsMagic) || initramfs.IsArchive(f) {
+	if has(f, superMagic, "\x53\xef") || has(f, 0, squashfsMagic) || has(f, 0, xfsMagic) || has(f, btrfsMagicAt, btrfsMagic) || initramfs.IsArchive(f) {
 		return nil
 	}
 	return fmt.Errorf("output %q: it exists and is not an earlier artifact; remove it or choose another name", path)
@@ -71,8 +71,13 @@ func guardArtifact(path string) error {
 // superMagic is where an ext4 filesystem has 0xef53, in bytes from its start.
 const superMagic = 1024 + 0x38
 
-// squashfsMagic begins a squashfs filesystem.
-const squashfsMagic = "hsqs"
+// What a filesystem begins with, and where btrfs has it, in bytes from the start.
+const (
+	squashfsMagic = "hsqs"
+	xfsMagic      = "XFSB"
+	btrfsMagic    = "_BHRfS_M"
+	btrfsMagicAt  = 64<<10 + 0x40
+)
 
 // has tells whether a file has a text at a byte.
 func has(f *os.File, at int64, text string) bool {

@@ -29,6 +29,9 @@ func (b *builder) medium(out *outfile.File) (medium, error) {
 	case b.Config.Filesystem.Type == typeSquashfs:
 		return newReadOnly(b, out)
 	}
+	if _, ok := kernelType(b.Config); ok {
+		return newKernelFS(b, out)
+	}
 	return &rootfs{Writer: ext4.NewWriter(out), b: b, out: out}, nil
 }
 

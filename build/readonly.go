@@ -8,11 +8,8 @@ import (
 	"github.com/volant/fledge-action/internal/outfile"
 )
 
-// Values of filesystem.type that are built.
-const (
-	typeExt4     = "ext4"
-	typeSquashfs = "squashfs"
-)
+// typeSquashfs is a value of filesystem.type.
+const typeSquashfs = "squashfs"
 
 // squashfsNeeds is what every build of a squashfs says: the artifact is for people who
 // have more than stock Volant.

@@ -14,6 +14,7 @@ import (
 	"github.com/volant/fledge-action/build/guest"
 	"github.com/volant/fledge-action/build/initramfs"
 	"github.com/volant/fledge-action/build/lock"
+	"github.com/volant/fledge-action/build/loop"
 	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/build/squashfs"
@@ -57,6 +58,11 @@ type Request struct {
 	DockerHost string            // for docker-daemon: images
 	ProveAgent guest.Prover      // verifies attestations of the agent's release; nil does not look for any
 	TempDir    string            // for spooled archives; "" is the system's
+
+	// Mounter lets the kernel write xfs and btrfs; nil is loop.Local. ToolPath is where the
+	// programs for them are, as in $PATH, beside the usual folders.
+	Mounter  loop.Mounter
+	ToolPath string
 
 	// Lock says which image, agent and busybox are taken; nil for what their names
 	// stand for at the time. A pin that does not fit Config is not used.
@@ -119,7 +125,7 @@ type Material struct {
 // Artifact is what a build has made.
 type Artifact struct {
 	Path   string `json:"path"`
-	Format string `json:"format"` // of the bytes: "ext4", "squashfs", "cpio.gz", "cpio.zst" or "cpio"
+	Format string `json:"format"` // of the bytes: "ext4", "squashfs", "xfs", "btrfs", "cpio.gz", "cpio.zst" or "cpio"
 	Size   int64  `json:"size"`
 	Digest string `json:"digest"`
 }
@@ -135,6 +141,8 @@ type Result struct {
 	Filesystem   *ext4.Stats      // of an ext4 image, else nil
 	Squashfs     *squashfs.Stats  // of a squashfs image, else nil
 	Archive      *initramfs.Stats // of an initramfs, else nil
+	Kernel       *loop.Stats      // of an xfs or btrfs image, else nil
+	Reproducible bool             // the same request makes the same bytes; not so with xfs and btrfs
 	Size         *size.Report     // where the artifact's bytes are
 	Warnings     []string
 	SBOM         *SBOM      // nil without Request.SBOM

@@ -22,9 +22,6 @@ func Validate(ctx context.Context, r Request) ([]string, error) {
 		}
 	}
 	b := &builder{Request: r}
-	if err := notBuilt(r.Config); err != nil {
-		warnings = append(warnings, err.Error())
-	}
 	if err := checkReference(r.Config); err != nil {
 		return warnings, err
 	}

@@ -27,7 +27,7 @@ type Record struct {
 	Template *File   // manifest.toml or a JSON template; nil without one
 
 	Strategy string // "oci_rootfs" or "initramfs"
-	Format   string // of the artifact's bytes: "ext4", "squashfs", "cpio.gz", "cpio.zst" or "cpio"
+	Format   string // of the artifact's bytes: "ext4", "squashfs", "xfs", "btrfs", "cpio.gz", "cpio.zst" or "cpio"
 	Platform string // "linux/amd64"
 	Epoch    int64  // seconds since 1970: the time of everything that has none
 

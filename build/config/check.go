@@ -210,6 +210,13 @@ func (k *checker) filesystem() {
 	if f.Type != "ext4" {
 		k.warn("filesystem.type", "stock Volant boots only ext4, not %s", f.Type)
 	}
+	byKernel := f.Type == "xfs" || f.Type == "btrfs"
+	switch {
+	case f.Builder == "loop" && !byKernel:
+		k.fail("filesystem.builder", "%s is written without a loop device; remove builder", f.Type)
+	case f.Builder == "userspace" && byKernel:
+		k.fail("filesystem.builder", "only the kernel writes %s; remove builder, or use type = \"ext4\" or \"squashfs\"", f.Type)
+	}
 	if k.IsSet("filesystem.journal_mb") && f.Type != "ext4" {
 		k.warn("filesystem.journal_mb", `"filesystem.journal_mb" is for ext4 only`)
 	}

@@ -106,6 +106,7 @@ type Agent struct {
 // Filesystem is the disk image of strategy oci_rootfs.
 type Filesystem struct {
 	Type             string `toml:"type" enum:"ext4,xfs,btrfs,squashfs" default:"ext4" doc:"File system of the image. Volant boots only ext4 unless you give it another kernel."`
+	Builder          string `toml:"builder" enum:"auto,userspace,loop" fallback:"auto" doc:"How the image is written: by fledge itself, or by the kernel through a loop device. ext4 and squashfs are written by fledge, xfs and btrfs by the kernel."`
 	SizeBufferMB     int    `toml:"size_buffer_mb" min:"0" max:"122880" default:"100" doc:"MB that can be written in the VM besides what the image holds. 16 are free at least: the agent copies itself in at boot. Not for squashfs, which is read-only."`
 	JournalMB        int    `toml:"journal_mb" min:"4" max:"1024" zero:"true" default:"4" doc:"Size of the ext4 journal in MB, 0 for none. Volant downloads it at every start of a VM."`
 	Preallocate      bool   `toml:"preallocate" default:"false" doc:"Write the image's empty blocks instead of leaving holes in the file."`

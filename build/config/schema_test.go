@@ -92,6 +92,7 @@ var beyondSchema = []string{
 	"err_agent_none", "err_agent_beside_init", "err_init_both", "err_init_none_without_init", "err_init_path",
 	"err_level", "err_level_gzip", "err_initramfs_disks", "err_health_check", "err_command_line",
 	"err_initramfs_without_agent", "err_mapped_init", "err_project_init_mapped", "err_busybox_false", "err_squashfs_level", "err_squashfs_no_level",
+	"err_builder", "err_builder_userspace",
 }
 
 func TestSchemaAndParseAgreeOnTheCases(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/lock"
+	"github.com/volant/fledge-action/build/loop"
 	buildsize "github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/internal/proof"
 	"github.com/volant/fledge-action/manifest"
@@ -181,7 +182,7 @@ func (p *Program) request(cfg *config.Config, f buildFlags, report *reporter) bu
 				report.event(build.Event{Kind: build.Warning, Message: "not caching downloads: " + err.Error()})
 			},
 		}),
-		Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"), Report: report.event,
+		Keychain: authn.DefaultKeychain, Token: p.Getenv("GITHUB_TOKEN"), DockerHost: p.Getenv("DOCKER_HOST"), ToolPath: p.Getenv("PATH"), Report: report.event,
 		ProveAgent: proof.AgentProver(func(ctx context.Context) ([]*trust.Root, error) {
 			return trust.Known(ctx, p.trustOptions(f.cacheDir, false, report.warn))
 		}),
@@ -290,6 +291,7 @@ type output struct {
 	Materials  []build.Material  `json:"materials"`
 	Filesystem *filesystemOutput `json:"filesystem,omitempty"` // of an ext4 image
 	Squashfs   *squashfsOutput   `json:"squashfs,omitempty"`   // of a squashfs image
+	Kernel     *kernelFSOutput   `json:"kernel,omitempty"`     // of an xfs or btrfs image
 	Archive    *archiveOutput    `json:"archive,omitempty"`    // of an initramfs
 	SBOM       *sbomOutput       `json:"sbom,omitempty"`       // with --sbom
 	Record     string            `json:"record,omitempty"`     // path of NAME.build.json
@@ -321,6 +323,12 @@ type squashfsOutput struct {
 	Duplicates int64 `json:"duplicates"` // files that share another's data
 }
 
+type kernelFSOutput struct {
+	Free   int64       `json:"free"` // bytes
+	Inodes int64       `json:"inodes"`
+	Tools  []loop.Tool `json:"tools"` // programs that made and checked it
+}
+
 type archiveOutput struct {
 	Unpacked int64 `json:"unpacked"` // bytes
 	Entries  int   `json:"entries"`
@@ -347,6 +355,9 @@ func (p *Program) printJSON(r *build.Result, docs *documents, twice bool) error 
 	}
 	if st := r.Squashfs; st != nil {
 		out.Squashfs = &squashfsOutput{Content: st.Content, Data: st.Data, Inodes: st.Inodes, Duplicates: st.Duplicates}
+	}
+	if st := r.Kernel; st != nil {
+		out.Kernel = &kernelFSOutput{Free: st.Free, Inodes: st.Inodes, Tools: st.Tools}
 	}
 	if st := r.Archive; st != nil {
 		out.Archive = &archiveOutput{Unpacked: st.Unpacked, Entries: st.Entries}

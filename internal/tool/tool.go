@@ -92,6 +92,10 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // after Done.
 func (p *Process) Err() error { return p.err }
 
+// Stderr is the end of what the program has written to standard error. It is complete
+// after Done.
+func (p *Process) Stderr() string { return p.stderr.String() }
+
 // Pid is the program's process number.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 

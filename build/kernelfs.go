@@ -1,0 +1,85 @@
+package build
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/loop"
+	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/outfile"
+)
+
+// kernelNeeds is what every build of an xfs or btrfs says.
+func kernelNeeds(t loop.Type) string {
+	driver, since := "CONFIG_XFS_FS", "5.10"
+	if t == loop.Btrfs {
+		driver, since = "CONFIG_BTRFS_FS", "5.4"
+	}
+	return fmt.Sprintf("stock Volant will not boot this %s: give each VM --kernel-cmdline \"volant.rootfs_fstype=%s\" and a kernel of your own, Linux %s or later with "+
+		"%s=y and %[4]s_POSIX_ACL or %[4]s_XATTR as your files need; "+
+		"the kernel writes it, so two builds have the same content digest but not the same bytes; see docs/loop.md", t, t, since, driver)
+}
+
+// kernelType is the filesystem that only the kernel writes; false for others.
+func kernelType(c *config.Config) (loop.Type, bool) {
+	t := loop.Type(c.Filesystem.Type)
+	return t, c.Strategy == config.OCIRootfs && (t == loop.XFS || t == loop.Btrfs)
+}
+
+// checkKernel finds out before anything is fetched whether this machine can write the
+// filesystem.
+func (b *builder) checkKernel(ctx context.Context) error {
+	t, ok := kernelType(b.Config)
+	if !ok {
+		return nil
+	}
+	return loop.Check(ctx, loop.Options{Type: t, Mounter: b.Mounter, Path: b.ToolPath})
+}
+
+// kernelFS is the medium of a filesystem that the kernel writes.
+type kernelFS struct {
+	*spool
+	b   *builder
+	out *outfile.File
+}
+
+func newKernelFS(b *builder, out *outfile.File) (*kernelFS, error) {
+	s, err := newSpool(b.TempDir)
+	if err != nil {
+		return nil, err
+	}
+	return &kernelFS{spool: s, b: b, out: out}, nil
+}
+
+// write has the filesystem written and reads it once more for its digest.
+func (k *kernelFS) write(ctx context.Context, t *tree.Tree, mapped string) (Artifact, error) {
+	b := k.b
+	kind, _ := kernelType(b.Config)
+	b.stage("writing the %s filesystem", kind)
+	id := b.identity(mapped)
+	st, err := loop.Write(ctx, k.out.File, t, loop.Options{
+		Type: kind, UUID: uuid(id[:16]), Epoch: b.epoch, FreeBytes: b.freeBytes(),
+		Mounter: b.Mounter, Path: b.ToolPath, Warn: b.warn,
+		Detail:   func(text string) { b.detail("%s", text) },
+		Progress: func(done, total int64) { b.event(Event{Kind: Progress, Done: done, Total: total}) },
+	})
+	if err != nil {
+		return Artifact{}, err
+	}
+	b.detail("%d inodes, %d bytes, %d of them free", st.Inodes, st.Size, st.Free)
+	if err := b.checkSize(st.Size, st.Free); err != nil {
+		return Artifact{}, err
+	}
+	if b.Config.Filesystem.Preallocate {
+		if err := preallocate(k.out.File, st.Size); err != nil {
+			return Artifact{}, fmt.Errorf("preallocating %s: %w", b.path, err)
+		}
+	}
+	digest, err := b.seal(ctx, k.out, k.out, st.Size)
+	if err != nil {
+		return Artifact{}, err
+	}
+	b.result.Kernel = &st
+	return Artifact{Path: b.path, Format: string(kind), Size: st.Size, Digest: digest}, nil
+}
