@@ -45,7 +45,7 @@ var may = map[string][]string{
 	"attest/sign":       {"attest/retry", "attest/statement", "attest/trust", "github.com/sigstore/", "github.com/go-openapi/", "google.golang.org/protobuf/encoding/protojson"},
 	"attest/verify":     {"attest/statement", "attest/trust", "github.com/sigstore/sigstore-go/pkg/", "github.com/sigstore/sigstore/pkg/cryptoutils", "github.com/sigstore/sigstore/pkg/signature"},
 	"internal/proof":    {"attest/", "build", "build/", "manifest", "internal/outfile"},
-	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/merge", "internal/outfile", "internal/plan", "internal/rebuild", "internal/release", "internal/relnotes", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
+	"internal/cli":      {"build", "build/", "manifest", "attest/", "internal/proof", "internal/artifact", "internal/boot", "internal/compare", "internal/merge", "internal/outfile", "internal/plan", "internal/rebuild", "internal/release", "internal/relnotes", "internal/sibling", "internal/tool", "internal/verifytarget", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/google/go-containerregistry/pkg/authn"},
 	"internal/boot":     {"build/cache", "build/fetch", "build/guest", "manifest", "internal/ext4read", "internal/tool", "github.com/klauspost/compress/"},
 	"internal/rebuild":  {"attest/statement", "build", "build/config"},
 	"internal/spelling": {},
