@@ -6,7 +6,7 @@ FUZZTIME ?= 20s
 # Every test runs, also the ones whose result is known: CI sets COUNT=-count=1.
 COUNT ?=
 
-.PHONY: help build install tools e2e-sigstore-tools e2e-sigstore e2e-act-tools e2e-act image demo test race lint fuzz golden docs trust bench clean
+.PHONY: help build install tools e2e-sigstore-tools e2e-sigstore e2e-act-tools e2e-act image tools-lock demo test race lint fuzz golden docs trust bench clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -30,6 +30,9 @@ image: ## Build the action's image for all platforms into dist/image; prints its
 	rm -rf dist/image
 	mkdir -p dist
 	go run ./internal/actionimage/mkimage -o dist/image
+
+tools-lock: ## Renew the list of Debian's packages in the action's image (Debian 12, network); review the diff.
+	go run ./internal/actionimage/tools/relock -o internal/actionimage/tools/tools.lock
 
 e2e-act-tools: ## Build act, which runs workflows, for tests, outside of the tree (minutes the first time).
 	./tools/act/build.sh

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/volant/fledge-action/internal/e2e"
+	"github.com/volant/fledge-action/internal/testneed"
 )
 
 func main() {
@@ -47,7 +48,7 @@ func run(ctx context.Context) error {
 	if *small {
 		*images, *rounds, *doc = "small", 2, ""
 	}
-	cache, err := e2e.CacheDir()
+	cache, err := testneed.CacheDir()
 	if err != nil {
 		return err
 	}

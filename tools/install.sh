@@ -60,3 +60,5 @@ install_modules() {
 install_packages
 install_modules
 (cd schemas && go mod download github.com/CycloneDX/cyclonedx-go github.com/anchore/syft)
+# The packages that the action's image has parts of.
+(cd .. && go run ./internal/actionimage/tools/relock -cache)

@@ -189,6 +189,37 @@ func (k *checker) mapsInit() bool {
 	})
 }
 
+// checkBuilder refuses a builder that does not write the type.
+func (f Filesystem) checkBuilder() error {
+	byKernel := f.Type == "xfs" || f.Type == "btrfs"
+	switch {
+	case f.Builder == "loop" && !byKernel:
+		return fmt.Errorf("%s is written without a loop device; remove builder", f.Type)
+	case f.Builder == "userspace" && byKernel:
+		return fmt.Errorf("only the kernel writes %s; remove builder, or use type = \"ext4\" or \"squashfs\"", f.Type)
+	}
+	return nil
+}
+
+// SetBuilder replaces filesystem.builder, if builder is not "", under the same rules. It
+// changes nothing of a configuration that makes no filesystem.
+func (c *Config) SetBuilder(builder string) error {
+	if builder == "" {
+		return nil
+	}
+	if !slices.Contains(builders, builder) {
+		return fmt.Errorf("%q is none: want %s", builder, strings.Join(builders, ", "))
+	}
+	if c.Strategy != OCIRootfs {
+		return nil
+	}
+	c.Filesystem.Builder = builder
+	return c.Filesystem.checkBuilder()
+}
+
+// builders are the values of filesystem.builder.
+var builders = []string{"auto", "userspace", "loop"}
+
 func (k *checker) archive() {
 	i := k.Initramfs
 	switch {
@@ -210,12 +241,8 @@ func (k *checker) filesystem() {
 	if f.Type != "ext4" {
 		k.warn("filesystem.type", "stock Volant boots only ext4, not %s", f.Type)
 	}
-	byKernel := f.Type == "xfs" || f.Type == "btrfs"
-	switch {
-	case f.Builder == "loop" && !byKernel:
-		k.fail("filesystem.builder", "%s is written without a loop device; remove builder", f.Type)
-	case f.Builder == "userspace" && byKernel:
-		k.fail("filesystem.builder", "only the kernel writes %s; remove builder, or use type = \"ext4\" or \"squashfs\"", f.Type)
+	if err := f.checkBuilder(); err != nil {
+		k.fail("filesystem.builder", "%v", err)
 	}
 	if k.IsSet("filesystem.journal_mb") && f.Type != "ext4" {
 		k.warn("filesystem.journal_mb", `"filesystem.journal_mb" is for ext4 only`)

@@ -50,6 +50,7 @@ func buildCommand(s settings, d decision, p plan.Plugin, folder, url, cache stri
 	c.flag("--artifact-url", url)
 	c.flag("--plugin-version", d.version)
 	c.add("--sbom", s.sbom, "--record")
+	c.flag("--filesystem-builder", s.builder)
 	c.on("--locked", s.locked)
 	c.on("--check-reproducible", s.twice)
 	c.on("--allow-unbootable", s.unbootable)

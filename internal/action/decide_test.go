@@ -2,6 +2,7 @@ package action
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/volant/fledge-action/internal/gha"
@@ -160,5 +161,19 @@ func TestDependabotIsAFork(t *testing.T) {
 	c.EventName = "push"
 	if newJob(c, gha.Event{}, false).fork {
 		t.Error("its push counts as a pull request")
+	}
+}
+
+func TestABuildersNameReachesTheCommandLine(t *testing.T) {
+	for given, want := range map[string]string{"": "", "auto": "auto", "Loop": "loop", "userspace": "userspace"} {
+		s := settingsOf(t, newStep(t).with("filesystem-builder", given))
+		c := buildCommand(s, decision{}, plan.Plugin{Config: "fledge.toml"}, "dist/", "", "cache", true)
+		got := ""
+		if at := slices.Index(c.repeat, "--filesystem-builder"); at >= 0 {
+			got = c.repeat[at+1]
+		}
+		if got != want {
+			t.Errorf("%q: %q", given, c.repeat)
+		}
 	}
 }

@@ -24,6 +24,7 @@ type settings struct {
 	version       string
 	baseURL       string
 	epoch         string
+	builder       string
 	locked        bool
 	twice         bool
 	unbootable    bool
@@ -69,6 +70,7 @@ func readSettings(i *gha.Inputs) (settings, error) {
 	s.version = i.String("version")
 	s.baseURL = i.String("artifact-base-url")
 	s.epoch = i.String("source-date-epoch")
+	s.builder = i.OneOf("filesystem-builder", "", "auto", "userspace", "loop")
 	s.locked = i.Bool("locked")
 	s.twice = i.Bool("check-reproducible")
 	s.unbootable = i.Bool("allow-unbootable")

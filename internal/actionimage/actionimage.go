@@ -21,13 +21,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/volant/fledge-action/internal/actionimage/tools"
 )
 
 // Architectures are those of GitHub's Linux runners.
 var Architectures = []string{"amd64", "arm64"}
 
-// MaxLayer is how many compressed bytes an image may have: each job pulls it.
-const MaxLayer = 60_000_000
+// MaxSize is how many compressed bytes an image may have: each job pulls it.
+const MaxSize = 60_000_000
 
 // epoch is the time of everything in the image.
 var epoch = time.Unix(0, 0).UTC()
@@ -38,6 +40,7 @@ type Config struct {
 	Version       string   // of the program, such as "v1.2.3"; "" for one that is not released
 	Revision      string   // commit, for a label; "" for none
 	Architectures []string // nil for all of Architectures
+	Tools         tools.Source
 }
 
 // Build builds the program for each architecture and makes the index.
@@ -61,7 +64,11 @@ func Build(ctx context.Context, c Config) (v1.ImageIndex, error) {
 		if err != nil {
 			return nil, err
 		}
-		im, err := image(c, arch, program)
+		others, err := c.Tools.Files(ctx, arch)
+		if err != nil {
+			return nil, err
+		}
+		im, err := image(c, arch, others, program)
 		if err != nil {
 			return nil, fmt.Errorf("making the image for linux/%s: %w", arch, err)
 		}
@@ -113,23 +120,7 @@ func (c Config) labels() map[string]string {
 	return labels
 }
 
-func image(c Config, arch string, program []byte) (v1.Image, error) {
-	files, err := archive(program)
-	if err != nil {
-		return nil, err
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(files)), nil },
-		tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithCompressedCaching, tarball.WithMediaType(types.OCILayer))
-	if err != nil {
-		return nil, err
-	}
-	size, err := layer.Size()
-	if err != nil {
-		return nil, err
-	}
-	if size > MaxLayer {
-		return nil, fmt.Errorf("the layer has %d bytes, more than the %d that each job may have to pull", size, MaxLayer)
-	}
+func image(c Config, arch string, others []tools.File, program []byte) (v1.Image, error) {
 	im, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), &v1.ConfigFile{
 		OS: "linux", Architecture: arch, Created: v1.Time{Time: epoch},
 		RootFS: v1.RootFS{Type: "layers"},
@@ -142,10 +133,45 @@ func image(c Config, arch string, program []byte) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mutate.Append(im, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: epoch}, CreatedBy: "fledge"}})
+	var total int64
+	for _, l := range []struct {
+		made  string
+		files func() ([]byte, error)
+	}{
+		{"Debian", func() ([]byte, error) { return tools.Tar(others) }}, // below: it stays from release to release
+		{"fledge", func() ([]byte, error) { return archive(program) }},
+	} {
+		files, err := l.files()
+		if err != nil {
+			return nil, err
+		}
+		layer, size, err := compressed(files)
+		if err != nil {
+			return nil, err
+		}
+		if total += size; total > MaxSize {
+			return nil, fmt.Errorf("the layers have %d bytes, more than the %d that each job may have to pull", total, MaxSize)
+		}
+		im, err = mutate.Append(im, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: epoch}, CreatedBy: l.made}})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return im, nil
 }
 
-// archive is the image's one layer.
+// compressed makes a layer, and tells its size in the registry.
+func compressed(files []byte) (v1.Layer, int64, error) {
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(files)), nil },
+		tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithCompressedCaching, tarball.WithMediaType(types.OCILayer))
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := layer.Size()
+	return layer, size, err
+}
+
+// archive is the program's layer.
 func archive(program []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)

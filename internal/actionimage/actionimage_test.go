@@ -4,7 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +26,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"github.com/volant/fledge-action/internal/actionimage/tools"
 	"github.com/volant/fledge-action/internal/dockertest"
 	"github.com/volant/fledge-action/internal/ocitest"
 	"github.com/volant/fledge-action/internal/testneed"
@@ -47,11 +52,49 @@ func build(t *testing.T, c Config) v1.ImageIndex {
 	if c.Source == "" {
 		c.Source = source(t)
 	}
+	if c.Tools.Lock == nil {
+		c.Tools = packages(t)
+	}
 	index, err := Build(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return index
+}
+
+// packages are those that "make tools" has fetched.
+func packages(t *testing.T) tools.Source {
+	t.Helper()
+	dir := testneed.Packages(t)
+	name := filepath.Join(dir, testneed.PackagesLock)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := tools.Parse(name, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tools.Source{Lock: lock, Debs: dir}
+}
+
+// served are the same packages, in an archive on loopback.
+func served(t *testing.T) tools.Source {
+	t.Helper()
+	s := packages(t)
+	at := map[string]string{}
+	for _, p := range s.Lock.Packages {
+		at["/archive/"+p.Path] = filepath.Join(s.Debs, p.File())
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		file, ok := at[r.URL.Path]
+		if !ok {
+			t.Errorf("somebody asks for %s", r.URL.Path)
+		}
+		http.ServeFile(w, r, file)
+	}))
+	t.Cleanup(server.Close)
+	return tools.Source{Lock: s.Lock, Archive: server.URL + "/archive/"}
 }
 
 func digest(t *testing.T, index v1.ImageIndex) string {
@@ -95,7 +138,7 @@ func TestEveryWorldMakesTheSameIndex(t *testing.T) {
 	for name, value := range map[string]string{"GOFLAGS": "-race -tags=x -ldflags=-w", "GOAMD64": "v3", "GOARCH": "386", "GOOS": "windows", "CGO_ENABLED": "1", "GOEXPERIMENT": "rangefunc", "SOURCE_DATE_EPOCH": "5", "TZ": "Asia/Tokyo"} {
 		t.Setenv(name, value)
 	}
-	c.Source = copied
+	c.Source, c.Tools = copied, served(t)
 	if got := digest(t, build(t, c)); got != want {
 		t.Errorf("in another world the digest is %s, not %s", got, want)
 	}
@@ -127,8 +170,13 @@ func TestTheReleaseImageIsTheDockerfiles(t *testing.T) {
 	if diff := cmp.Diff(names(want), names(have)); diff != "" {
 		t.Errorf("files, Dockerfile's first:\n%s", diff)
 	}
-	if !bytes.Equal(want["usr/local/bin/fledge"].body, have["usr/local/bin/fledge"].body) {
-		t.Error("the programs differ")
+	for name := range want {
+		if !bytes.Equal(want[name].body, have[name].body) {
+			t.Errorf("%s differs", name)
+		}
+	}
+	if len(want["sbin/mkfs.xfs"].body) == 0 || len(want["usr/local/bin/fledge"].body) == 0 {
+		t.Errorf("only %q", slices.Sorted(maps.Keys(want)))
 	}
 	if diff := cmp.Diff(config(t, theirs), config(t, ours)); diff != "" {
 		t.Errorf("configuration, Dockerfile's first:\n%s", diff)
@@ -139,16 +187,16 @@ func TestTheReleaseImageIsTheDockerfiles(t *testing.T) {
 }
 
 type file struct {
-	mode int64
+	kind string // type, mode, target
 	body []byte
 }
 
-func names(files map[string]file) map[string]int64 {
-	modes := map[string]int64{}
+func names(files map[string]file) map[string]string {
+	kinds := map[string]string{}
 	for name, f := range files {
-		modes[name] = f.mode
+		kinds[name] = f.kind
 	}
-	return modes
+	return kinds
 }
 
 // files are what a container of the image has, owners checked.
@@ -172,7 +220,7 @@ func files(t *testing.T, im v1.Image) map[string]file {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[strings.TrimSuffix(h.Name, "/")] = file{h.Mode & 0o7777, body}
+		all[strings.TrimSuffix(h.Name, "/")] = file{fmt.Sprintf("%c %04o %s", h.Typeflag, h.Mode&0o7777, h.Linkname), body}
 	}
 }
 
@@ -244,14 +292,15 @@ func TestOthersReadTheIndex(t *testing.T) {
 				t.Fatal(err)
 			}
 			layers, err := im.Layers()
-			if err != nil || len(layers) != 1 {
+			if err != nil || len(layers) != 2 {
 				t.Fatalf("%d layers, %v", len(layers), err)
 			}
-			size, err := layers[0].Size()
-			if err != nil || size > MaxLayer {
-				t.Errorf("%d bytes, %v", size, err)
+			others, err1 := layers[0].Size()
+			own, err2 := layers[1].Size()
+			if err1 != nil || err2 != nil || others+own > MaxSize {
+				t.Errorf("%d and %d bytes, %v, %v", others, own, err1, err2)
 			}
-			t.Logf("%s: %.1f MB compressed", arch, float64(size)/1e6)
+			t.Logf("%s: %.1f MB compressed, and %.1f MB for xfs and btrfs", arch, float64(own)/1e6, float64(others)/1e6)
 		})
 	}
 	t.Run("registry", func(t *testing.T) {
@@ -281,19 +330,101 @@ func run(t *testing.T, argv ...string) string {
 	return stdout.String()
 }
 
-func TestALayerThatIsTooLargeIsRefused(t *testing.T) {
-	program := make([]byte, MaxLayer+MaxLayer/50)
+func TestLayersThatAreTooLargeAreRefused(t *testing.T) {
+	program := make([]byte, MaxSize+MaxSize/50)
 	for i, x := 0, uint64(1); i < len(program); i++ { // does not compress
 		x ^= x << 13
 		x ^= x >> 7
 		x ^= x << 17
 		program[i] = byte(x)
 	}
-	if _, err := image(Config{}, "amd64", program); err == nil || !strings.Contains(err.Error(), "60000000") {
+	others := []tools.File{{Name: "x", Mode: 0o644, Body: program[:MaxSize/25]}}
+	if _, err := image(Config{}, "amd64", others, program[:MaxSize-MaxSize/50]); err == nil || !strings.Contains(err.Error(), "60000000") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := image(Config{}, "amd64", program[:MaxLayer-MaxLayer/50]); err != nil {
+	if _, err := image(Config{}, "amd64", others, program[:MaxSize-MaxSize/50-MaxSize/25]); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTheToolsLayerStaysFromReleaseToRelease shows that a job which has an older release's
+// image pulls the program only.
+func TestTheToolsLayerStaysFromReleaseToRelease(t *testing.T) {
+	others, err := packages(t).Files(t.Context(), "arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var digests [2][]string
+	for i, program := range []string{"one", "two"} {
+		im, err := image(Config{Version: program}, "arm64", others, []byte(program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers, err := im.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range layers {
+			d, err := l.Digest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			digests[i] = append(digests[i], d.String())
+		}
+	}
+	if a, b := digests[0], digests[1]; len(a) != 2 || len(b) != 2 || a[0] != b[0] || a[1] == b[1] {
+		t.Errorf("layers %q and %q", a, b)
+	}
+}
+
+// TestTheContainerMakesAndChecksXfsAndBtrfs runs the programs as a step would, without any
+// privilege.
+func TestTheContainerMakesAndChecksXfsAndBtrfs(t *testing.T) {
+	d := dockertest.Start(t)
+	name := d.Fledge(t)
+	dir := t.TempDir()
+	in := func(argv ...string) (string, error) {
+		args := append([]string{"run", "--rm", "--network", "none", "--cap-drop", "ALL", "--read-only", "-v", dir + ":/w", "--entrypoint", argv[0], name}, argv[1:]...)
+		out, err := d.Command(t.Context(), args...).CombinedOutput()
+		return string(out), err
+	}
+	for _, c := range []struct {
+		name        string
+		make, check []string
+		damage      int64 // offset of what the check has to see
+	}{
+		{"xfs", []string{"mkfs.xfs", "-q"}, []string{"xfs_repair", "-n"}, 0},
+		{"btrfs", []string{"mkfs.btrfs", "-q"}, []string{"btrfs", "check", "--progress"}, 64 << 10},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(dir, c.name)
+			if err := os.WriteFile(file, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(file, 320<<20); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := in(append(c.make, "/w/"+c.name)...); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if out, err := in(append(c.check, "/w/"+c.name)...); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			f, err := os.OpenFile(file, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = f.WriteAt(make([]byte, 4096), c.damage)
+			if err := errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := in(append(c.check, "/w/"+c.name)...); err == nil {
+				t.Errorf("a damaged image passes: %s", out)
+			}
+		})
+	}
+	if out, err := in("/bin/sh", "-c", "exit 0"); err == nil {
+		t.Errorf("there is a shell: %s", out)
 	}
 }
 

@@ -29,6 +29,7 @@ type buildFlags struct {
 	config, manifest, output, url, version, cacheDir, sbom string
 	verbose, quiet, json, unbootable                       bool
 	locked, twice, record                                  bool
+	builder                                                string
 
 	// What the first of two builds says to the second.
 	umask    string
@@ -54,7 +55,7 @@ Environment:
   SOURCE_DATE_EPOCH  seconds since 1970: the time of what has none (default: the image's creation)
   GITHUB_TOKEN       for the GitHub API, where the agent's release is looked up
   DOCKER_CONFIG      folder of the config.json with registry credentials (default ~/.docker)
-  DOCKER_HOST        the Docker daemon's socket, for docker-daemon: images
+  DOCKER_HOST        the Docker daemon's socket, for docker-daemon: images, and for xfs and btrfs in a container without privileges
   XDG_CACHE_HOME     where the cache is kept, in fledge/ (default ~/.cache)
   TMPDIR             where archives are unpacked, and downloads kept without a cache (default /tmp)
   HTTPS_PROXY, NO_PROXY  the proxy for what is fetched, and the hosts that need none
@@ -78,6 +79,7 @@ Environment:
 	addSignFlags(cmd, &f.signFlags)
 	flags.BoolVar(&f.locked, "locked", false, "fail when an input is pinned neither by fledge.lock nor by fledge.toml itself")
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
+	flags.StringVar(&f.builder, "filesystem-builder", "", "who writes the image, in place of [filesystem] builder: `BUILDER` auto, userspace (fledge itself: ext4 and squashfs) or loop (the kernel: xfs and btrfs)")
 	flags.BoolVar(&f.twice, "check-reproducible", false, "build twice in different surroundings, and fail, with what differs, unless both are the same bytes")
 	flags.StringVar(&f.umask, "umask", "", "")
 	flags.StringArrayVar(&f.leaveOut, "leave-out", nil, "")
@@ -114,6 +116,9 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.SetBuilder(f.builder); err != nil {
+		return usageError{fmt.Errorf("--filesystem-builder: %w", err)}
+	}
 	pins, err := lock.Load(lock.PathFor(cfg.File))
 	if err != nil {
 		return usage(err)
@@ -144,6 +149,9 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	r.Version = f.version
 	r.Lock, r.Locked, r.Release, r.AllowUnbootable = pins, f.locked, p.isRelease(), f.unbootable
 	r.LeaveOut = f.leaveOut
+	if r.Mounter, err = p.mounter(cmd.Context(), cfg, f.output); err != nil {
+		return err
+	}
 	if f.twice {
 		second := &second{Program: p, flags: f, config: cfg, format: r.SBOM, report: report}
 		r.Confirm = second.confirm

@@ -170,7 +170,7 @@ the same bytes everywhere. Only 'fledge boot', which tries a plugin, runs QEMU.`
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see '%s --help')", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.buildCommand(), p.lockCommand(), p.attestCommand(), p.verifyCommand(), p.releaseCommand(), p.planCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand())
+	root.AddCommand(p.buildCommand(), p.lockCommand(), p.attestCommand(), p.verifyCommand(), p.releaseCommand(), p.planCommand(), p.validateCommand(), p.inspectCommand(), p.diffCommand(), p.bootCommand(), p.versionCommand(), p.mountCommand())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArgs

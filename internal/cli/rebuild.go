@@ -109,6 +109,10 @@ func (p *Program) buildAgain(ctx context.Context, f verifyFlags, request build.R
 	full.Template, full.Output, full.URL, full.Epoch = request.Template, output, request.URL, request.Epoch
 	full.Version = request.Version
 	full.Lock, full.Locked, full.AllowUnbootable = request.Lock, request.Locked, request.AllowUnbootable
+	var err error
+	if full.Mounter, err = p.mounter(ctx, full.Config, output); err != nil {
+		return nil, err
+	}
 	result, err := build.Build(ctx, full)
 	report.end(err == nil)
 	return result, err

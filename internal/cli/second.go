@@ -166,6 +166,9 @@ func (s *second) prepare(r *build.Result) ([]string, error) {
 	if s.flags.version != "" {
 		argv = append(argv, "--plugin-version", s.flags.version)
 	}
+	if s.flags.builder != "" {
+		argv = append(argv, "--filesystem-builder", s.flags.builder)
+	}
 	if s.flags.locked {
 		argv = append(argv, "--locked")
 	}

@@ -29,7 +29,7 @@
 //
 // [Docker.Import] makes an image of one layer, once for all tests that ask for its
 // name. [Docker.Busybox] and [Docker.Golang] stand in for what Dockerfiles start from:
-// the second is the Go that runs the test with the modules that fledge needs, so that a
-// build needs no network. [Docker.Fledge] is the image that this repository's Dockerfile
+// the second is the Go that runs the test with the modules that fledge needs and the
+// Debian packages that "make tools" has fetched, so that a build needs no network. [Docker.Fledge] is the image that this repository's Dockerfile
 // makes.
 package dockertest

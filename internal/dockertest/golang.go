@@ -29,7 +29,10 @@ type parts struct {
 // buildFlags are those of the Dockerfile that a package's compilation depends on.
 var buildFlags = []string{"-trimpath", "-buildvcs=false"}
 
-// goParts compiles what cmd/fledge is made of and lists what building it takes: the
+// built are what the Dockerfile builds.
+var built = []string{"./cmd/fledge", "./internal/actionimage/tools/unpack"}
+
+// goParts compiles what the Dockerfile's programs are made of and lists what building it takes: the
 // compiler, the packages' files, what Go asks of modules, and the compiled packages.
 // All of Go and of the modules would be a gigabyte.
 func goParts(ctx context.Context) ([]part, error) {
@@ -43,7 +46,7 @@ func goParts(ctx context.Context) ([]part, error) {
 	}
 	p := &parts{map[string]string{}, words[0], words[1], words[2], filepath.Dir(words[3])}
 	const format = `{{.Dir}}|{{with .Module}}{{.GoMod}}{{end}}|{{.BuildID}}|{{range .EmbedFiles}}{{.}}:{{end}}`
-	packages, err := p.list(ctx, append(append([]string{"-deps", "-export", "-f", format}, buildFlags...), "./cmd/fledge")...)
+	packages, err := p.list(ctx, append(append([]string{"-deps", "-export", "-f", format}, buildFlags...), built...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func goParts(ctx context.Context) ([]part, error) {
 	return all, nil
 }
 
-// list asks Go about cmd/fledge, as the Dockerfile builds it.
+// list asks Go about packages, as the Dockerfile builds them.
 func (p *parts) list(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"list"}, args...)...)
 	cmd.Dir = p.root

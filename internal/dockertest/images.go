@@ -188,18 +188,24 @@ func (l *Layer) Busybox() {
 const golangTag = "fledge-test/golang:local"
 
 // Golang makes the stand-in for Go's official image, and returns its name: the Go that
-// runs the test, the modules that cmd/fledge needs, what building it left in Go's
-// build cache, busybox for a shell. It has no network.
+// runs the test, the modules that the Dockerfile's programs need, what building them left
+// in Go's build cache, busybox for a shell, and Debian's packages in /packages. It has no
+// network.
 func (d *Docker) Golang(t testing.TB) string {
 	t.Helper()
 	testneed.Tool(t, "busybox")
-	d.images.make(t, golangTag, func() error { return d.golang(context.Background()) })
+	packages := testneed.Packages(t)
+	d.images.make(t, golangTag, func() error { return d.golang(context.Background(), packages) })
 	return golangTag
 }
 
-func (d *Docker) golang(ctx context.Context) error {
+func (d *Docker) golang(ctx context.Context, packages string) error {
 	begun := time.Now()
 	parts, err := goParts(ctx)
+	if err != nil {
+		return err
+	}
+	debs, err := os.ReadDir(packages)
 	if err != nil {
 		return err
 	}
@@ -208,6 +214,9 @@ func (d *Docker) golang(ctx context.Context) error {
 		l.Busybox()
 		for _, p := range parts {
 			l.copy(p.name, p.file)
+		}
+		for _, deb := range debs {
+			l.copy("packages/"+deb.Name(), filepath.Join(packages, deb.Name()))
 		}
 	}, "ENV PATH=/usr/local/go/bin:/go/bin:/bin", "ENV GOPATH=/go", "ENV GOTOOLCHAIN=local", "ENV GOPROXY=off", "ENV GOSUMDB=off", "WORKDIR /go")
 	logf("the Go image took %.1fs: %.1fs to compile and list %d files, the rest to import them", time.Since(begun).Seconds(), listed.Seconds(), len(parts))
@@ -241,7 +250,7 @@ func (d *Docker) Fledge(t testing.TB) string {
 		if err := os.WriteFile(file, []byte(dockerfile), 0o644); err != nil {
 			return err
 		}
-		_, err = d.run(context.Background(), "build", "--network", "none", "-t", name, "-f", file, filepath.Dir(source))
+		_, err = d.run(context.Background(), "build", "--network", "none", "--build-arg", "TOOLS=-lock /packages/"+testneed.PackagesLock+" -debs /packages", "-t", name, "-f", file, filepath.Dir(source))
 		logf("building the Dockerfile took %.1fs", time.Since(begun).Seconds())
 		return err
 	})

@@ -201,7 +201,7 @@ func needKind(t *testing.T, kind Kind) Layout {
 	}
 	testneed.Root(t)
 	testneed.Tool(t, Tools...)
-	cache, err := CacheDir()
+	cache, err := testneed.CacheDir()
 	if err != nil {
 		cache = filepath.Join(scratch, "cache")
 	}

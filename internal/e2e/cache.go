@@ -11,22 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CacheVariable names the folder in which made images are kept.
-const CacheVariable = "FLEDGE_TEST_CACHE"
-
-// CacheDir returns the folder that the environment chooses: $FLEDGE_TEST_CACHE or
-// fledge-test in the user's cache folder.
-func CacheDir() (string, error) {
-	if dir := os.Getenv(CacheVariable); dir != "" {
-		return filepath.Abs(dir)
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("finding a cache folder: %w; set %s", err, CacheVariable)
-	}
-	return filepath.Join(dir, "fledge-test"), nil
-}
-
 // cached returns the path of name in the cache, which make has to create at the path
 // that it gets if it is not there yet. Only one process makes things at a time.
 func cached(ctx context.Context, dir, name string, make func(path string) error) (string, error) {

@@ -60,7 +60,7 @@ func needImage(t *testing.T) Layout {
 	testneed.Root(t)
 	testneed.Tool(t, Tools...)
 	return realImage.get(t, func() (Layout, error) {
-		cache, err := CacheDir()
+		cache, err := testneed.CacheDir()
 		if err != nil {
 			cache = filepath.Join(scratch, "cache")
 		}

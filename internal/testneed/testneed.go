@@ -10,7 +10,8 @@
 // dynamic loader of theirs), "kernel" (a guest
 // kernel for QEMU), "fledge" (cmd/fledge can be built), "npm" (the modules of
 // tools/npm are installed), "schemas" (the modules of tools/schemas are in Go's
-// module cache), "act" (make e2e-act-tools has built it), "sigstore" and "cosign" (make e2e-sigstore-tools has built its
+// module cache), "act" (make e2e-act-tools has built it), "debs" (make tools has
+// fetched the Debian packages of the action's image), "sigstore" and "cosign" (make e2e-sigstore-tools has built its
 // programs), "docker" (a Docker daemon can be started, see internal/dockertest),
 // "programs" (the machine's own are ELF files with libraries), "proc" and
 // "full" (/proc, /dev/full), "fifo", "tmpfile" and "sparse" (the temporary folder

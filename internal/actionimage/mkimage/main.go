@@ -2,6 +2,9 @@
 // which a release's action.yml names it. See package actionimage.
 //
 //	go run ./internal/actionimage/mkimage -version v1.2.3 -o image -push REGISTRY/fledge-action:v1.2.3
+//
+// The packages that it takes programs from are those of -debs, or fetched from Debian's
+// snapshots; their digests are those of the lock in either case.
 package main
 
 import (
@@ -18,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/volant/fledge-action/internal/actionimage"
+	"github.com/volant/fledge-action/internal/actionimage/tools"
 )
 
 func main() {
@@ -36,6 +40,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&c.Version, "version", "", "`version` that the program says it has, such as v1.2.3")
 	flag.StringVar(&c.Revision, "revision", "", "`commit`, for a label")
 	dir := flag.String("o", "", "write an OCI image layout into this new `folder`")
+	from := tools.Flags(flag.CommandLine)
 	push := flag.String("push", "", "push to this `reference`, with the credentials of docker login")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -47,6 +52,10 @@ func run(ctx context.Context) error {
 		if to, err = name.ParseReference(*push, name.StrictValidation); err != nil {
 			return err
 		}
+	}
+	var err error
+	if c.Tools, err = from(); err != nil {
+		return err
 	}
 	index, err := actionimage.Build(ctx, c)
 	if err != nil {

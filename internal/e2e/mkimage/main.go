@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/volant/fledge-action/internal/e2e"
+	"github.com/volant/fledge-action/internal/testneed"
 )
 
 func main() {
@@ -28,7 +29,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	cache := flag.String("cache", "", "folder to keep images in (default $"+e2e.CacheVariable+" or the user's cache folder)")
+	cache := flag.String("cache", "", "folder to keep images in (default $"+testneed.CacheVariable+" or the user's cache folder)")
 	verbose := flag.Bool("v", false, "show the output of the programs")
 	flag.Parse()
 	m := e2e.Maker{Cache: *cache, Log: io.Discard}
@@ -36,7 +37,7 @@ func run(ctx context.Context) error {
 		m.Log = os.Stderr
 	}
 	if m.Cache == "" {
-		dir, err := e2e.CacheDir()
+		dir, err := testneed.CacheDir()
 		if err != nil {
 			return err
 		}
