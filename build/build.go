@@ -241,6 +241,9 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.digestContent(ctx, t, artifact.Format); err != nil {
+		return nil, err
+	}
 	if err := b.writeManifest(d, artifact.Digest, mf); err != nil {
 		return nil, err
 	}
