@@ -77,7 +77,7 @@ Environment:
 	addSignFlags(cmd, &f.signFlags)
 	flags.BoolVar(&f.locked, "locked", false, "fail when an input is pinned neither by fledge.lock nor by fledge.toml itself")
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
-	flags.BoolVar(&f.twice, "check-reproducible", false, "build twice in different surroundings, and fail, with what differs, unless both are the same bytes")
+	flags.BoolVar(&f.twice, "check-reproducible", false, "build twice in different surroundings, and fail, with what differs, unless both are the same bytes (of xfs and btrfs: hold the same)")
 	flags.StringVar(&f.umask, "umask", "", "")
 	flags.StringArrayVar(&f.leaveOut, "leave-out", nil, "")
 	for _, name := range []string{"umask", "leave-out"} {
@@ -143,6 +143,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	r.Version = f.version
 	r.Lock, r.Locked, r.Release, r.AllowUnbootable = pins, f.locked, p.isRelease(), f.unbootable
 	r.LeaveOut = f.leaveOut
+	r.ContentDigest = f.twice || f.recorded(plan, r.SBOM)
 	if f.twice {
 		second := &second{Program: p, flags: f, config: cfg, format: r.SBOM, report: report}
 		r.Confirm = second.confirm
@@ -299,7 +300,10 @@ type output struct {
 	Unpinned   []string          `json:"unpinned"`
 	Warnings   []string          `json:"warnings"`
 
-	Reproducible bool `json:"reproducible,omitempty"` // a second build has made the same bytes
+	ContentDigest string `json:"content_digest,omitempty"` // of xfs and btrfs, and if there is a record or a second build
+
+	Reproducible        bool `json:"reproducible,omitempty"`         // a second build has made the same bytes
+	ContentReproducible bool `json:"content_reproducible,omitempty"` // it has made other bytes, as it must, that hold the same
 }
 
 type manifestOutput struct {
@@ -340,7 +344,7 @@ func (p *Program) printJSON(r *build.Result, docs *documents, twice bool) error 
 		Unpinned:  append([]string{}, r.Unpinned...),
 		Warnings:  append([]string{}, r.Warnings...),
 
-		Reproducible: twice,
+		ContentDigest: r.ContentDigest, Reproducible: twice && r.Reproducible, ContentReproducible: twice && !r.Reproducible,
 	}
 	if st := r.Filesystem; st != nil {
 		out.Filesystem = &filesystemOutput{Free: st.Free, Journal: st.Journal, Inodes: st.Inodes, FreeInodes: st.FreeInodes}
