@@ -235,6 +235,9 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.digestContent(ctx, t, artifact.Format); err != nil {
+		return nil, err
+	}
 	if err := b.writeManifest(d, artifact.Digest, mf); err != nil {
 		return nil, err
 	}
@@ -252,7 +255,6 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 		r.Size.Empty = r.Kernel.Free
 	}
 	r.ManifestPath = b.manifestPath()
-	r.Reproducible = r.Kernel == nil
 	r.Manifest, r.Epoch, r.Platform, r.Tree, r.Unpinned = d.Manifest, b.epoch, b.platform(), t, b.unpinned
 	if b.Confirm != nil {
 		if err := b.Confirm(ctx, r, out.File); err != nil {

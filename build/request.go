@@ -84,6 +84,9 @@ type Request struct {
 	// workload from starting.
 	AllowUnbootable bool
 
+	// ContentDigest asks for Result.ContentDigest, for which all contents are read once more.
+	ContentDigest bool
+
 	// SBOM is the format of the list of software that Result.SBOM is to hold; "" makes none.
 	SBOM sbom.Format
 	Tool string // version of fledge, for the SBOM
@@ -142,10 +145,13 @@ type Result struct {
 	Squashfs     *squashfs.Stats  // of a squashfs image, else nil
 	Archive      *initramfs.Stats // of an initramfs, else nil
 	Kernel       *loop.Stats      // of an xfs or btrfs image, else nil
-	Reproducible bool             // the same request makes the same bytes; not so with xfs and btrfs
 	Size         *size.Report     // where the artifact's bytes are
 	Warnings     []string
-	SBOM         *SBOM      // nil without Request.SBOM
-	Unpinned     []string   // what neither fledge.toml nor the lock pins: names of package lock
-	Tree         *tree.Tree // contents can be opened until the artifact is replaced
+	// ContentDigest is of what the artifact holds, see package content: "sha256:" and hex, "" if
+	// it was not asked for. It is always there if not Reproducible.
+	ContentDigest string
+	Reproducible  bool       // the same inputs give the same bytes; false of xfs and btrfs
+	SBOM          *SBOM      // nil without Request.SBOM
+	Unpinned      []string   // what neither fledge.toml nor the lock pins: names of package lock
+	Tree          *tree.Tree // contents can be opened until the artifact is replaced
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Limits of a build record.
@@ -30,6 +31,13 @@ type Record struct {
 	Format   string // of the artifact's bytes: "ext4", "squashfs", "xfs", "btrfs", "cpio.gz", "cpio.zst" or "cpio"
 	Platform string // "linux/amd64"
 	Epoch    int64  // seconds since 1970: the time of everything that has none
+
+	// ContentDigest is of what the artifact holds, however it is stored: "sha256:" and 64
+	// lower-case hex digits, as docs/content-digest.md defines it. "" in records of older versions.
+	ContentDigest string
+	// Unreproducible says that another build makes other bytes, as with xfs and btrfs. Then
+	// ContentDigest is there, and what it makes is compared by that.
+	Unreproducible bool
 
 	// Options are those of the command line that change the artifact, the manifest or what is
 	// accepted, by the names of the flags; values as fledge writes them.
@@ -94,6 +102,9 @@ type recordInternal struct {
 	Format   string `json:"format"`
 	Platform string `json:"platform"`
 	Epoch    int64  `json:"epoch"`
+
+	ContentDigest string `json:"contentDigest,omitempty"`
+	Reproducible  *bool  `json:"reproducible,omitempty"` // only false is written
 }
 
 type recordRun struct {
@@ -216,6 +227,10 @@ func (r Record) wire() record {
 		InternalParameters:   recordInternal{Strategy: r.Strategy, Format: r.Format, Platform: r.Platform, Epoch: r.Epoch},
 		ResolvedDependencies: make([]resource, 0, len(r.Dependencies)),
 	}
+	w.BuildDefinition.InternalParameters.ContentDigest = r.ContentDigest
+	if r.Unreproducible {
+		w.BuildDefinition.InternalParameters.Reproducible = new(bool)
+	}
 	if r.Template != nil {
 		t := r.Template.wire()
 		w.BuildDefinition.ExternalParameters.Template = &t
@@ -263,6 +278,11 @@ func (w record) record() (*Record, error) {
 		Format:   definition.InternalParameters.Format,
 		Platform: definition.InternalParameters.Platform,
 		Epoch:    definition.InternalParameters.Epoch,
+
+		ContentDigest: definition.InternalParameters.ContentDigest,
+	}
+	if ok := definition.InternalParameters.Reproducible; ok != nil {
+		r.Unreproducible = !*ok
 	}
 	if t := definition.ExternalParameters.Template; t != nil {
 		f := t.file()
@@ -321,6 +341,12 @@ func (r Record) checkValues() error {
 	}
 	if r.Epoch < 0 {
 		return fmt.Errorf("epoch %d is before 1970", r.Epoch)
+	}
+	if sum, ok := strings.CutPrefix(r.ContentDigest, algorithm+":"); r.ContentDigest != "" && (!ok || !isHex(sum, hexDigits[algorithm])) {
+		return fmt.Errorf("content digest %.100q is not sha256: and 64 lower-case hex digits", r.ContentDigest)
+	}
+	if r.Unreproducible && r.ContentDigest == "" {
+		return errors.New("its bytes are not reproducible, and it has no content digest")
 	}
 	if len(r.Options) > maxOptions {
 		return fmt.Errorf("%d options, more than the limit of %d", len(r.Options), maxOptions)

@@ -20,7 +20,7 @@ func fullRecord(t *testing.T) Record {
 	return Record{
 		Fledge: Program{Version: "v1.2.0", SHA256: hexOf("fledge")}, Config: File{"fledge.toml", hexOf("config")},
 		Template: &File{"manifest.toml", hexOf("template")},
-		Strategy: "oci_rootfs", Format: "ext4", Platform: "linux/amd64", Epoch: 1767225600,
+		Strategy: "oci_rootfs", Format: "ext4", Platform: "linux/amd64", Epoch: 1767225600, ContentDigest: "sha256:" + hexOf("content"),
 		Options: map[string]string{"artifact_url": "https://example.com/a?b&c", "allow_unbootable": "true"},
 		Dependencies: []Dependency{
 			{Name: "image index", URI: image, Digest: of("index")},
@@ -44,7 +44,9 @@ func smallRecord() Record {
 }
 
 func TestRecordGolden(t *testing.T) {
-	for name, r := range map[string]Record{"full": fullRecord(t), "small": smallRecord()} {
+	loop := smallRecord()
+	loop.Strategy, loop.Format, loop.ContentDigest, loop.Unreproducible = "oci_rootfs", "xfs", "sha256:"+hexOf("content"), true
+	for name, r := range map[string]Record{"full": fullRecord(t), "small": smallRecord(), "unreproducible": loop} {
 		file, err := r.Encode()
 		if err != nil {
 			t.Fatal(err)
@@ -100,6 +102,12 @@ func TestRecordIsReadOnlyAsItIsWritten(t *testing.T) {
 		{"URI of a file", `https://github.com/volant/volant/releases`, `file:///home/volant/releases`, "none of https://"},
 		{"line in a proof", `signed by`, `signed\nby`, "proof is not printable"},
 		{"option with a tab", `"true"`, `"\ttrue"`, "option"},
+		{"content digest of another kind", `"sha256:` + hexOf("content"), `"sha512:` + hexOf("content"), "content digest"},
+		{"content digest cut", hexOf("content"), hexOf("content")[1:], "content digest"},
+		{"content digest of blanks", `"sha256:` + hexOf("content") + `"`, `" "`, "content digest"},
+		{"empty content digest", `"sha256:` + hexOf("content") + `"`, `""`, "not as fledge writes it"},
+		{"reproducible, which goes without saying", `"epoch": 1767225600,`, `"epoch": 1767225600, "reproducible": true,`, "not as fledge writes it"},
+		{"reproducible is a word", `"epoch": 1767225600,`, `"epoch": 1767225600, "reproducible": "false",`, "cannot unmarshal"},
 		{"end", "\n}\n", "", "unexpected end"},
 		{"text behind it", "\n}\n", "\n}\n1", "after top-level value"},
 		{"array", string(file), `[]`, "not a JSON object"},
@@ -239,5 +247,26 @@ func TestDependencyURIs(t *testing.T) {
 	}
 	for _, uri := range []string{"/etc/passwd", ".", "x", "file:x", "https://", "https:x", "pkg:", "pkg:oci", "pkg:/oci", "pkg://oci/x", "oci://x/y", "https://e\x01", "https://a b", "git+ssh://x/y"} {
 		refused(t, uri, checkURI(uri), "uri")
+	}
+}
+
+func TestRecordOfOtherBytesNeedsTheContentDigest(t *testing.T) {
+	r := smallRecord()
+	r.Unreproducible = true
+	if _, err := r.Encode(); err == nil || !strings.Contains(err.Error(), "no content digest") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRecordsOfOlderVersionsAreRead(t *testing.T) {
+	r := fullRecord(t)
+	r.ContentDigest = ""
+	file, err := r.Encode()
+	if err != nil || strings.Contains(string(file), "contentDigest") || strings.Contains(string(file), "reproducible") {
+		t.Fatalf("%s, %v", file, err)
+	}
+	got, err := DecodeRecord(file)
+	if err != nil || got.ContentDigest != "" || got.Unreproducible {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }

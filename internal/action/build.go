@@ -46,6 +46,8 @@ type built struct {
 	Unpinned     []string  `json:"unpinned"`
 	Warnings     []string  `json:"warnings"`
 	Reproducible bool      `json:"reproducible"`
+
+	ContentReproducible bool `json:"content_reproducible"`
 }
 
 // attested is what is told of signatures.
@@ -190,7 +192,7 @@ func (p *Program) build(ctx context.Context, s settings, j job) error {
 		}
 	}
 	if s.twice {
-		p.outputs["reproducible"] = "true"
+		p.outputs["reproducible"] = reproducible(p.page.Plugins)
 	}
 	if s.strict && len(r.warnings) > 0 {
 		return fmt.Errorf("fail-on-warning: %s", strings.Join(r.warnings, "; "))
@@ -211,6 +213,14 @@ func (p *Program) build(ctx context.Context, s settings, j job) error {
 		return err
 	}
 	return p.artifacts(s, r)
+}
+
+// reproducible is the output of plugins that were each built twice, successfully.
+func reproducible(plugins []summary.Plugin) string {
+	if slices.ContainsFunc(plugins, func(x summary.Plugin) bool { return x.Reproducible == summary.SameContent }) {
+		return "content"
+	}
+	return "true"
 }
 
 // buildOne builds one plugin.
@@ -242,13 +252,23 @@ func (p *Program) buildOne(ctx context.Context, s settings, j job, d decision, x
 		cmd.Env = []string{"SOURCE_DATE_EPOCH=" + s.epoch}
 	}
 	page.Repeat = []summary.Command{cmd}
-	if s.twice {
-		page.Reproducible = summary.SameBytes
-	}
+	page.Reproducible = checked(s, &b)
 	p.page.Plugins = append(p.page.Plugins, page)
 	fmt.Fprintf(p.workflow.Log(), "%s  %s\n", b.Artifact.Digest, path.Base(b.Artifact.Path))
 	p.signedBy(b.Attestation, s)
 	return nil
+}
+
+// checked is what the second build has shown: it has made a plugin's bytes again, or, of
+// a filesystem that a kernel writes, its content.
+func checked(s settings, b *built) summary.Reproducible {
+	switch {
+	case !s.twice:
+		return summary.Unchecked
+	case b.ContentReproducible:
+		return summary.SameContent
+	}
+	return summary.SameBytes
 }
 
 // checkUpload refuses an upload that cannot be.

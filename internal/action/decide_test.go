@@ -1,12 +1,14 @@
 package action
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/volant/fledge-action/internal/gha"
 	"github.com/volant/fledge-action/internal/plan"
+	"github.com/volant/fledge-action/internal/summary"
 )
 
 func (s settings) String() string { return fmt.Sprintf("%#v", s) }
@@ -175,5 +177,28 @@ func TestABuildersNameReachesTheCommandLine(t *testing.T) {
 		if got != want {
 			t.Errorf("%q: %q", given, c.repeat)
 		}
+	}
+}
+
+func TestWhatTheSecondBuildHasShown(t *testing.T) {
+	var bytes, content built
+	for text, b := range map[string]*built{`{"reproducible": true}`: &bytes, `{"content_reproducible": true, "content_digest": "sha256:a"}`: &content} {
+		if err := json.Unmarshal([]byte(text), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	twice := settings{twice: true}
+	for _, c := range []struct {
+		s    settings
+		b    *built
+		want summary.Reproducible
+	}{{settings{}, &bytes, summary.Unchecked}, {twice, &bytes, summary.SameBytes}, {twice, &content, summary.SameContent}} {
+		if got := checked(c.s, c.b); got != c.want {
+			t.Errorf("%+v: %d, want %d", *c.b, got, c.want)
+		}
+	}
+	one, two := summary.Plugin{Reproducible: summary.SameBytes}, summary.Plugin{Reproducible: summary.SameContent}
+	if a, b := reproducible([]summary.Plugin{one, one}), reproducible([]summary.Plugin{one, two}); a != "true" || b != "content" {
+		t.Errorf("got %q and %q", a, b)
 	}
 }

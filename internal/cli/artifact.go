@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/volant/fledge-action/build/cache"
+	"github.com/volant/fledge-action/build/content"
 	"github.com/volant/fledge-action/internal/artifact"
 )
 
@@ -33,6 +35,21 @@ func openFile(name string) (*os.File, int64, error) {
 		return nil, 0, err
 	}
 	return f, info.Size(), nil
+}
+
+// maxContent is how many bytes of files are read for a content digest. An image with holes
+// may claim to have more than anybody can wait for.
+const maxContent = 1 << 40
+
+// contentDigest reads what an artifact holds.
+func contentDigest(ctx context.Context, f io.ReaderAt, size int64) (string, error) {
+	var sp spool
+	defer sp.Close()
+	a, err := artifact.Open(ctx, f, size, artifact.Options{Verify: true, Spool: &sp})
+	if err != nil {
+		return "", err
+	}
+	return a.ContentDigest(ctx, content.Options{MaxBytes: maxContent})
 }
 
 // spool is a temporary file that is made when something is written to it.

@@ -80,7 +80,7 @@ Environment:
 	flags.BoolVar(&f.locked, "locked", false, "fail when an input is pinned neither by fledge.lock nor by fledge.toml itself")
 	flags.BoolVar(&f.unbootable, "allow-unbootable", false, "only warn of what keeps the artifact from booting or its workload from starting")
 	flags.StringVar(&f.builder, "filesystem-builder", "", "who writes the image, in place of [filesystem] builder: `BUILDER` auto, userspace (fledge itself: ext4 and squashfs) or loop (the kernel: xfs and btrfs)")
-	flags.BoolVar(&f.twice, "check-reproducible", false, "build twice in different surroundings, and fail, with what differs, unless both are the same bytes")
+	flags.BoolVar(&f.twice, "check-reproducible", false, "build twice in different surroundings, and fail, with what differs, unless both are the same bytes (of xfs and btrfs: hold the same)")
 	flags.StringVar(&f.umask, "umask", "", "")
 	flags.StringArrayVar(&f.leaveOut, "leave-out", nil, "")
 	for _, name := range []string{"umask", "leave-out"} {
@@ -152,6 +152,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	if r.Mounter, err = p.mounter(cmd.Context(), cfg, f.output); err != nil {
 		return err
 	}
+	r.ContentDigest = f.twice || f.recorded(plan, r.SBOM)
 	if f.twice {
 		second := &second{Program: p, flags: f, config: cfg, format: r.SBOM, report: report}
 		r.Confirm = second.confirm
@@ -309,7 +310,10 @@ type output struct {
 	Unpinned   []string          `json:"unpinned"`
 	Warnings   []string          `json:"warnings"`
 
-	Reproducible bool `json:"reproducible,omitempty"` // a second build has made the same bytes
+	ContentDigest string `json:"content_digest,omitempty"` // of xfs and btrfs, and if there is a record or a second build
+
+	Reproducible        bool `json:"reproducible,omitempty"`         // a second build has made the same bytes
+	ContentReproducible bool `json:"content_reproducible,omitempty"` // it has made other bytes, as it must, that hold the same
 }
 
 type manifestOutput struct {
@@ -356,7 +360,7 @@ func (p *Program) printJSON(r *build.Result, docs *documents, twice bool) error 
 		Unpinned:  append([]string{}, r.Unpinned...),
 		Warnings:  append([]string{}, r.Warnings...),
 
-		Reproducible: twice,
+		ContentDigest: r.ContentDigest, Reproducible: twice && r.Reproducible, ContentReproducible: twice && !r.Reproducible,
 	}
 	if st := r.Filesystem; st != nil {
 		out.Filesystem = &filesystemOutput{Free: st.Free, Journal: st.Journal, Inodes: st.Inodes, FreeInodes: st.FreeInodes}

@@ -18,12 +18,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/volant/fledge-action/build/content"
 	"github.com/volant/fledge-action/internal/artifact"
 )
 
 type inspectFlags struct {
-	cat         string
-	json, check bool
+	cat                  string
+	json, check, content bool
 }
 
 func (p *Program) inspectCommand() *cobra.Command {
@@ -38,13 +39,16 @@ what is below it. A name that is not plain is shown as a quoted string. See docs
 		Example: `  fledge inspect nginx.img
   fledge inspect plugin.cpio.gz /etc/nginx
   fledge inspect --cat /etc/nginx/nginx.conf nginx.img
-  fledge inspect --check nginx.img`,
+  fledge inspect --check nginx.img
+  fledge inspect --content-digest nginx.img`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
 				return usageError{errors.New("no artifact given (see 'fledge inspect --help')")}
 			case f.cat != "" && (f.json || f.check):
 				return usageError{errors.New("--cat excludes --json and --check")}
+			case f.content && (f.cat != "" || f.check || len(args) > 1):
+				return usageError{errors.New("--content-digest is of the whole artifact: it excludes --cat, --check and PATH")}
 			case (f.cat != "" || f.check) && len(args) > 1:
 				return usageError{fmt.Errorf("unexpected argument %q: --cat and --check take the artifact alone", args[1])}
 			}
@@ -55,6 +59,7 @@ what is below it. A name that is not plain is shown as a quoted string. See docs
 	cmd.Flags().StringVar(&f.cat, "cat", "", "write the content of the file at `path` to standard output, through symbolic links")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print everything as JSON")
 	cmd.Flags().BoolVar(&f.check, "check", false, "look for inconsistencies instead of listing; exit with 1 if there are any")
+	cmd.Flags().BoolVar(&f.content, "content-digest", false, "print the digest of what the artifact holds, which is the same in every format, instead of listing; with --json in addition")
 	return cmd
 }
 
@@ -74,9 +79,25 @@ func (p *Program) inspectFile(ctx context.Context, file *os.File, size int64, pa
 	if f.check {
 		return p.check(ctx, file, size, f.json)
 	}
-	a, err := artifact.Open(ctx, file, size, artifact.Options{Verify: true})
+	var sp spool
+	defer sp.Close()
+	opt := artifact.Options{Verify: true}
+	if f.content {
+		opt.Spool = &sp // every file is read
+	}
+	a, err := artifact.Open(ctx, file, size, opt)
 	if err != nil {
 		return err
+	}
+	digest := ""
+	if f.content {
+		if digest, err = a.ContentDigest(ctx, content.Options{MaxBytes: maxContent}); err != nil {
+			return err
+		}
+		if !f.json {
+			_, err = fmt.Fprintln(p.Stdout, digest)
+			return err
+		}
 	}
 	if f.cat != "" {
 		return p.cat(ctx, a, f.cat)
@@ -87,7 +108,7 @@ func (p *Program) inspectFile(ctx context.Context, file *os.File, size int64, pa
 	}
 	w := bufio.NewWriter(p.Stdout)
 	if f.json {
-		err = printInspectJSON(ctx, w, file.Name(), a, list)
+		err = printInspectJSON(ctx, w, artifactJSON{file.Name(), a.Format(), a.Size, digest}, a, list)
 	} else {
 		err = printListing(ctx, w, file.Name(), a, list)
 	}
@@ -342,6 +363,8 @@ type (
 		Path   string `json:"path"`
 		Format string `json:"format,omitempty"` // "ext4", "squashfs" or "cpio"
 		Size   int64  `json:"size"`             // bytes
+
+		ContentDigest string `json:"content_digest,omitempty"` // with --content-digest
 	}
 
 	imageJSON struct {
@@ -525,11 +548,11 @@ func entryJSONOf(a *artifact.Artifact, e *artifact.Entry) (entryJSON, error) {
 
 // printInspectJSON prints one object, entry by entry, so that memory does not grow
 // with the list.
-func printInspectJSON(ctx context.Context, w io.Writer, name string, a *artifact.Artifact, list []*artifact.Entry) error {
+func printInspectJSON(ctx context.Context, w io.Writer, about artifactJSON, a *artifact.Artifact, list []*artifact.Entry) error {
 	head := []struct {
 		key   string
 		value any
-	}{{"artifact", artifactJSON{name, a.Format(), a.Size}}}
+	}{{"artifact", about}}
 	value := any(nil)
 	switch {
 	case a.Image != nil:

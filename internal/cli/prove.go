@@ -7,6 +7,7 @@ import (
 	"github.com/volant/fledge-action/attest/statement"
 	"github.com/volant/fledge-action/build"
 	"github.com/volant/fledge-action/build/config"
+	"github.com/volant/fledge-action/build/sbom"
 	"github.com/volant/fledge-action/internal/proof"
 )
 
@@ -34,7 +35,11 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, keep *keeper, f b
 		report.notice("removed %s: about an earlier build", strings.Join(gone, ", "))
 	}
 	docs := &documents{}
-	if plan.Mode == proof.None && r.SBOM == nil && !f.record {
+	format := sbom.Format("")
+	if r.SBOM != nil {
+		format = r.SBOM.Format
+	}
+	if !f.recorded(plan, format) {
 		return docs, nil
 	}
 	record, err := p.record(f, in, r)
@@ -56,6 +61,11 @@ func (p *Program) prove(ctx context.Context, plan *proof.Plan, keep *keeper, f b
 	}
 	docs.pages, err = keep.all(ctx, r.Artifact.Path, docs.signed)
 	return docs, err
+}
+
+// recorded tells whether a build is going to have a build record.
+func (f buildFlags) recorded(plan *proof.Plan, format sbom.Format) bool {
+	return plan.Mode != proof.None || format != "" || f.record
 }
 
 // record tells what was built from, and by whom.

@@ -25,6 +25,12 @@ type rebuilt struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest"` // of what was built
 	Same   bool   `json:"same"`
+
+	// Of what has other bytes in each build: what the artifact holds, and whether what was built
+	// holds the same.
+	ContentDigest string `json:"content_digest,omitempty"`
+	SameContent   bool   `json:"same_content,omitempty"`
+	format        string
 }
 
 // rebuild builds the artifacts of a target again, if they have verified, and adds what
@@ -95,11 +101,48 @@ func (p *Program) rebuildOne(ctx context.Context, f verifyFlags, r *verifytarget
 	if x.Same {
 		return x, nil
 	}
-	fail("%s has sha256:%s, and built again from %s it has %s", file.Name, file.SHA256, f.rebuild, x.Digest)
+	original := file.Path
+	if original == "" {
+		original = filepath.Join(dir, "published")
+		if err := fetchTo(ctx, r, file, original); err != nil {
+			return nil, err
+		}
+	}
+	if !result.Reproducible {
+		if err := x.compareContent(ctx, original, rec, result, fail); err != nil || x.SameContent {
+			return x, err
+		}
+	} else {
+		fail("%s has sha256:%s, and built again from %s it has %s", file.Name, file.SHA256, f.rebuild, x.Digest)
+	}
 	for _, d := range rebuild.Differences(rec, result) {
 		fail("%s", d)
 	}
-	return x, p.showDifference(ctx, r, file, result.Artifact.Path)
+	p.showDifference(ctx, original, result.Artifact.Path)
+	return x, nil
+}
+
+// compareContent compares what two artifacts hold whose bytes cannot be the same. What the
+// published one holds is read from it, and not only from its record.
+func (x *rebuilt) compareContent(ctx context.Context, original string, rec *statement.Record, result *build.Result, fail func(format string, args ...any)) error {
+	f, size, err := openFile(original)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	x.format = result.Artifact.Format
+	if x.ContentDigest, err = contentDigest(ctx, f, size); err != nil {
+		return fmt.Errorf("reading what %s holds: %w", shown(x.Name), err)
+	}
+	x.SameContent = x.ContentDigest == result.ContentDigest
+	if !x.SameContent {
+		fail("%s holds %s, and built again from %s it holds %s (content digests: the bytes of %s are others in each build)", x.Name, x.ContentDigest, x.Folder, result.ContentDigest, x.format)
+	}
+	if rec.ContentDigest != "" && rec.ContentDigest != x.ContentDigest {
+		fail("%s holds %s, and its build record says %s (content digests)", x.Name, x.ContentDigest, rec.ContentDigest)
+		x.SameContent = false
+	}
+	return nil
 }
 
 func (p *Program) buildAgain(ctx context.Context, f verifyFlags, request build.Request, output string) (*build.Result, error) {
@@ -119,18 +162,10 @@ func (p *Program) buildAgain(ctx context.Context, f verifyFlags, request build.R
 }
 
 // showDifference shows how the artifact and what was built again differ, on standard error.
-func (p *Program) showDifference(ctx context.Context, r *verifytarget.Report, file verifytarget.File, again string) error {
-	original := file.Path
-	if original == "" {
-		original = filepath.Join(filepath.Dir(again), "published")
-		if err := fetchTo(ctx, r, file, original); err != nil {
-			return err
-		}
-	}
+func (p *Program) showDifference(ctx context.Context, original, again string) {
 	if err := printDifferences(ctx, p.Stderr, original, again, diffFlags{}); err != nil && !errors.Is(err, errDiffer) {
 		p.warn(fmt.Errorf("comparing artifacts: %w", err))
 	}
-	return nil
 }
 
 func fetchTo(ctx context.Context, r *verifytarget.Report, file verifytarget.File, path string) error {
@@ -143,9 +178,16 @@ func fetchTo(ctx context.Context, r *verifytarget.Report, file verifytarget.File
 
 // rebuiltText is what is printed of artifacts that were built again.
 func rebuiltText(all []rebuilt) string {
-	var names []string
+	var same, others []string
 	for _, x := range all {
-		names = append(names, shown(x.Name))
+		if x.Same {
+			same = append(same, shown(x.Name))
+		} else {
+			others = append(others, fmt.Sprintf("%s from %s: other bytes, as they must be of %s, and the same content (%s)", shown(x.Name), shown(x.Folder), x.format, x.ContentDigest))
+		}
 	}
-	return fmt.Sprintf("%s from %s: the same bytes", strings.Join(names, ", "), shown(all[0].Folder))
+	if len(same) > 0 {
+		others = append([]string{fmt.Sprintf("%s from %s: the same bytes", strings.Join(same, ", "), shown(all[0].Folder))}, others...)
+	}
+	return strings.Join(others, "; ")
 }

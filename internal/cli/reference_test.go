@@ -31,6 +31,8 @@ PASS and milliseconds, ` + "`fledge release upload`" + ` the release's URL and t
 | ` + "`materials`" + ` | what was read: ` + "`name`, `uri`, `digest`" + ` of image (the platform's manifest), image index, image config, each image layer, agent (with its release's ` + "`version`" + `), busybox, init, init shim, mappings, config (fledge.toml), manifest template |
 | ` + "`unpinned`" + ` | which of image, agent and busybox neither fledge.toml nor [fledge.lock](lock.md) pins |
 | ` + "`reproducible`" + ` | true: a second build has made the same bytes, see [reproducibility](reproducibility.md#checking-it); only with ` + "`--check-reproducible`" + ` |
+| ` + "`content_reproducible`" + ` | true: a second build has made other bytes, as it must of xfs and btrfs, that hold the same; only with ` + "`--check-reproducible`" + ` |
+| ` + "`content_digest`" + ` | the [content digest](content-digest.md) of the artifact: of xfs and btrfs always, else if a build record is written and with ` + "`--check-reproducible`" + ` |
 | ` + "`filesystem`" + ` | ` + "`free` and `journal` in bytes, `inodes`, `free_inodes`" + ` |
 | ` + "`size`" + ` | in bytes: ` + "`artifact`, `download`" + ` (fetched at each start of a VM), ` + "`empty`" + ` (free space), ` + "`content`" + ` (all files), ` + "`strippable`" + `; numbers of ` + "`files`" + ` and ` + "`entries`" + `; ` + "`directories`, `largest`" + ` files, ` + "`unstripped`" + ` programs and libraries with what strip ` + "`saves`" + `, ten each at most, and ` + "`unstripped_not_named`" + `; see [preflight](preflight.md#where-the-bytes-are) |
 | ` + "`warnings`" + ` | list of messages |

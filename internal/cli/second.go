@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -54,16 +55,22 @@ func (s *second) confirm(ctx context.Context, r *build.Result, artifact *os.File
 	if r.SBOM != nil {
 		texts = append(texts, document{filepath.Base(build.SBOMPath(r.Artifact.Path, s.format)), r.SBOM.Data})
 	}
-	materials, err := s.build(ctx, r)
+	again, err := s.build(ctx, r)
 	if err != nil {
 		return err
 	}
-	if err := changedInputs(r.Materials, materials); err != nil {
+	if err := changedInputs(r.Materials, again.Materials); err != nil {
 		return err
 	}
-	what, err := s.compare(ctx, artifact, r.Artifact, texts)
-	if err != nil || what == "" {
+	what, err := s.compare(ctx, artifact, r, again, texts)
+	if err != nil {
 		return err
+	}
+	if what == "" {
+		if !r.Reproducible {
+			s.report.notice("the second build has other bytes, as every build of a filesystem that the kernel writes (%s), and holds the same: content digest %s", r.Artifact.Format, r.ContentDigest)
+		}
+		return nil
 	}
 	if err := s.keep(ctx, artifact, r.Artifact, texts); err != nil {
 		return err
@@ -80,8 +87,17 @@ type document struct {
 	data []byte
 }
 
-// theArtifact is what differs, if it is not a text.
-const theArtifact = "the artifact"
+// What differs, if it is not a text.
+const (
+	theArtifact = "the artifact"
+	theContent  = "the content of the artifact"
+)
+
+// repeated is what the second build tells of itself.
+type repeated struct {
+	Artifact  build.Artifact
+	Materials []build.Material
+}
 
 // Folders in second.dir, and links in it to what is the same in both worlds.
 const (
@@ -94,8 +110,8 @@ const (
 	cacheLink   = "cache"
 )
 
-// build runs the second build and returns what it has read.
-func (s *second) build(ctx context.Context, r *build.Result) ([]build.Material, error) {
+// build runs the second build.
+func (s *second) build(ctx context.Context, r *build.Result) (*repeated, error) {
 	if s.Executable == "" {
 		return nil, errors.New("building a second time: the system does not tell where this program is")
 	}
@@ -123,11 +139,11 @@ func (s *second) build(ctx context.Context, r *build.Result) ([]build.Material, 
 		}
 		return nil, err
 	}
-	var result struct{ Materials []build.Material }
+	var result repeated
 	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
 		return nil, fmt.Errorf("reading the second build's result: %w", err)
 	}
-	return result.Materials, nil
+	return &result, nil
 }
 
 // prepare makes the second build's folders and decides its arguments. Links give
@@ -274,30 +290,75 @@ func digests(all []build.Material) map[string]string {
 }
 
 // compare says in which of their files the two builds differ, "" if in none.
-func (s *second) compare(ctx context.Context, first *os.File, a build.Artifact, texts []document) (string, error) {
+func (s *second) compare(ctx context.Context, first io.ReaderAt, r *build.Result, again *repeated, texts []document) (string, error) {
+	a := r.Artifact
 	path := filepath.Join(s.dir, secondDir, filepath.Base(a.Path))
 	other, size, err := openFile(path)
 	if err != nil {
 		return "", fmt.Errorf("reading the second artifact: %w", err)
 	}
 	defer other.Close()
-	off, err := compare.SameBytes(ctx, first, a.Size, other, size)
+	what := ""
+	if r.Reproducible {
+		what, err = sameBytes(ctx, first, a.Size, other, size)
+	} else {
+		what, err = sameContent(ctx, first, a.Size, other, size, r.ContentDigest)
+	}
+	if err != nil || what != "" {
+		return what, err
+	}
+	for _, t := range texts {
+		text, err := os.ReadFile(filepath.Join(s.dir, secondDir, t.name))
+		if err != nil {
+			return "", fmt.Errorf("reading what the second build wrote: %w", err)
+		}
+		if r.Reproducible && !bytes.Equal(t.data, text) ||
+			!r.Reproducible && !bytes.Equal(withoutDigest(t.data, a.Digest), withoutDigest(text, again.Artifact.Digest)) {
+			return t.name, nil
+		}
+	}
+	return "", nil
+}
+
+func sameBytes(ctx context.Context, a io.ReaderAt, sizeA int64, b io.ReaderAt, sizeB int64) (string, error) {
+	off, err := compare.SameBytes(ctx, a, sizeA, b, sizeB)
 	if err != nil {
 		return "", fmt.Errorf("comparing the artifacts: %w", err)
 	}
 	if off >= 0 {
 		return theArtifact, nil
 	}
-	for _, t := range texts {
-		again, err := os.ReadFile(filepath.Join(s.dir, secondDir, t.name))
-		if err != nil {
-			return "", fmt.Errorf("reading what the second build wrote: %w", err)
-		}
-		if !bytes.Equal(t.data, again) {
-			return t.name, nil
-		}
+	return "", nil
+}
+
+// sameContent reads both artifacts, and so finds too what the kernel did not write as it was
+// told: want is the digest of what the first build has put into its artifact.
+func sameContent(ctx context.Context, a io.ReaderAt, sizeA int64, b io.ReaderAt, sizeB int64, want string) (string, error) {
+	one, err := contentDigest(ctx, a, sizeA)
+	if err != nil {
+		return "", fmt.Errorf("reading the artifact: %w", err)
+	}
+	if one != want {
+		return "", fmt.Errorf("the artifact does not hold what was put into it: its content digest is %s, and that of the files is %s; please report it", one, want)
+	}
+	two, err := contentDigest(ctx, b, sizeB)
+	if err != nil {
+		return "", fmt.Errorf("reading the second artifact: %w", err)
+	}
+	if one != two {
+		return theContent, nil
 	}
 	return "", nil
+}
+
+// named finds what an SBOM is called by: a digest of it all, the artifact's digest included.
+var named = regexp.MustCompile(`(?m)^(\s*"(?:documentNamespace|serialNumber)": ").*$`)
+
+// withoutDigest is a text without what follows from the artifact's digest, which is another
+// one in each build of what the kernel writes.
+func withoutDigest(text []byte, digest string) []byte {
+	text = bytes.ReplaceAll(text, []byte(strings.TrimPrefix(digest, "sha256:")), []byte("the artifact's"))
+	return named.ReplaceAll(text, []byte("$1"))
 }
 
 // keep writes the first build's files beside those of the second, and removes what
@@ -350,7 +411,7 @@ func copySparse(ctx context.Context, path string, from io.ReaderAt, size int64) 
 func (s *second) explain(ctx context.Context, what, name string) error {
 	a, b := filepath.Join(s.dir, firstDir), filepath.Join(s.dir, secondDir)
 	shown := "as shown above"
-	if what != theArtifact {
+	if what != theArtifact && what != theContent {
 		shown = firstLine(filepath.Join(a, what), filepath.Join(b, what))
 	} else if err := printDifferences(ctx, s.Stderr, filepath.Join(a, name), filepath.Join(b, name), diffFlags{}); !errors.Is(err, errDiffer) {
 		shown = fmt.Sprintf("in a way that cannot be shown (%v)", err)

@@ -344,6 +344,9 @@ func printRecord(line func(label, format string, args ...any), r *verifytarget.R
 	if len(all) == 1 {
 		x := all[0].Record
 		line("built by", "fledge %s for %s, %s, epoch %d", x.Fledge.Version, x.Platform, x.Format, x.Epoch)
+		if x.ContentDigest != "" {
+			line("content", "%s", x.ContentDigest)
+		}
 		line("config", "%s sha256:%s", shown(x.Config.Name), x.Config.SHA256)
 		for i, d := range x.Dependencies {
 			if i == most {

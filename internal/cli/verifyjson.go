@@ -83,6 +83,7 @@ type (
 		Format       string                 `json:"format"`
 		Platform     string                 `json:"platform"`
 		Epoch        int64                  `json:"epoch"`
+		Content      string                 `json:"content_digest,omitempty"`
 		Materials    []recordDependencyJSON `json:"materials"`
 	}
 
@@ -165,7 +166,7 @@ func recordOf(r *statement.Record) *recordJSON {
 	}
 	x := &recordJSON{
 		Fledge: r.Fledge.Version, FledgeDigest: "sha256:" + r.Fledge.SHA256, Config: r.Config.Name, ConfigDigest: "sha256:" + r.Config.SHA256,
-		Strategy: r.Strategy, Format: r.Format, Platform: r.Platform, Epoch: r.Epoch, Materials: []recordDependencyJSON{},
+		Strategy: r.Strategy, Format: r.Format, Platform: r.Platform, Epoch: r.Epoch, Content: r.ContentDigest, Materials: []recordDependencyJSON{},
 	}
 	for _, d := range r.Dependencies {
 		x.Materials = append(x.Materials, recordDependencyJSON(d))

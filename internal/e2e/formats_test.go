@@ -23,7 +23,7 @@ func needModularKernel(t *testing.T) ModularKernel {
 		testneed.Missing(t, "kernel", "apt knows no "+kernelPackage+": "+string(out))
 	}
 	return modular.get(t, func() (ModularKernel, error) {
-		cache, err := CacheDir()
+		cache, err := testneed.CacheDir()
 		if err != nil {
 			cache = filepath.Join(scratch, "cache")
 		}

@@ -16,7 +16,7 @@ func NewRecord(fledge statement.Program, c *config.Config, t *config.Template, o
 	rec := &statement.Record{
 		Fledge: fledge, Config: file(c.File, c.Digest),
 		Strategy: string(c.Strategy), Format: r.Artifact.Format, Platform: r.Platform, Epoch: r.Epoch.Unix(),
-		Options: options,
+		Options: options, ContentDigest: r.ContentDigest, Unreproducible: !r.Reproducible,
 	}
 	if t != nil {
 		f := file(t.File, t.Digest)

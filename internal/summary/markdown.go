@@ -186,6 +186,9 @@ func (p Page) facts(plugin Plugin) []string {
 	if plugin.Reproducible == SameBytes {
 		facts = append(facts, "✅ reproducible: two builds, the same bytes")
 	}
+	if plugin.Reproducible == SameContent {
+		facts = append(facts, "✅ reproducible content: two builds, other bytes, the same files")
+	}
 	for _, b := range p.boots(plugin) {
 		facts = append(facts, b.short())
 	}
@@ -282,11 +285,14 @@ type columns struct{ plugin, change, same, boot bool }
 func (p Page) columns() columns {
 	c := columns{plugin: len(p.Plugins) > 1, change: p.Previous != nil}
 	for _, plugin := range p.Plugins {
-		c.same = c.same || c.plugin && plugin.Reproducible == SameBytes
+		c.same = c.same || c.plugin && plugin.Reproducible != Unchecked
 		c.boot = c.boot || c.plugin && len(p.boots(plugin)) > 0
 	}
 	return c
 }
+
+// sameMark is what the table says of a plugin that was built twice.
+var sameMark = map[Reproducible]string{SameBytes: "✅", SameContent: "✅ content"}
 
 // files is the table of artifacts and manifests.
 func (p Page) files(w *writer) {
@@ -338,7 +344,7 @@ func (p Page) rows(c columns) []string {
 				cells = append(cells, f.change())
 			}
 			if c.same {
-				cells = append(cells, mark(first && plugin.Reproducible == SameBytes, "✅"))
+				cells = append(cells, mark(first && plugin.Reproducible != Unchecked, sameMark[plugin.Reproducible]))
 			}
 			if c.boot {
 				var said []string

@@ -104,6 +104,7 @@ type Reproducible int
 const (
 	Unchecked Reproducible = iota // there was none
 	SameBytes
+	SameContent // in other bytes, as they must be of what a kernel writes
 )
 
 // Input is something that a plugin is made from; see build.Material.

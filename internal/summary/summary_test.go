@@ -250,3 +250,16 @@ func TestPageIsCutWithAWordOfHowMuch(t *testing.T) {
 		t.Errorf("page %s", got)
 	}
 }
+
+func TestTheSameContentIsNotCalledTheSameBytes(t *testing.T) {
+	p := success()
+	p.Plugins[0].Reproducible = SameContent
+	got := p.Markdown()
+	if !strings.Contains(got, "reproducible content: two builds, other bytes, the same files") || strings.Contains(got, "two builds, the same bytes") {
+		t.Errorf("got %s", got)
+	}
+	p.Plugins = append(p.Plugins, released("api"))
+	if got := p.Markdown(); !strings.Contains(got, "| ✅ content |") || !strings.Contains(got, "| ✅ |") {
+		t.Errorf("of two: %s", got)
+	}
+}
