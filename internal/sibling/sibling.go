@@ -132,9 +132,8 @@ func (m *Mounter) mount(ctx context.Context, image *os.File, how loop.Mount) (*m
 	if err != nil {
 		return nil, fmt.Errorf("making a folder for the socket: %w", err)
 	}
-	clear := sync.OnceValue(func() error { return errors.Join(os.RemoveAll(dir.Name()), dir.Close()) })
 	c, err := m.begin(ctx, dir)
-	err = errors.Join(err, clear())
+	err = errors.Join(err, os.RemoveAll(dir.Name()), dir.Close())
 	if err != nil {
 		return nil, errors.Join(err, c.remove(ctx))
 	}
@@ -184,7 +183,7 @@ func (m *Mounter) begin(ctx context.Context, dir *os.File) (*sibling, error) {
 	}
 	defer l.Close()
 	c := &sibling{docker: m.docker}
-	if c.id, err = m.docker.create(ctx, m.spec(filepath.Join(dir.Name(), socketName))); err != nil {
+	if c.id, err = m.create(ctx, m.spec(filepath.Join(dir.Name(), socketName))); err != nil {
 		return nil, fmt.Errorf("creating it: %w", explain(err))
 	}
 	var listening context.Context
@@ -197,6 +196,14 @@ func (m *Mounter) begin(ctx context.Context, dir *os.File) (*sibling, error) {
 	}
 	c.conn, err = c.meet(ctx, l)
 	return c, err
+}
+
+// create creates a container. It does not end with ctx: the daemon might go on, and
+// nobody would know the container's id.
+func (m *Mounter) create(ctx context.Context, spec any) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askPatience)
+	defer cancel()
+	return m.docker.create(ctx, spec)
 }
 
 // socketName is the name of the socket in its folder.
