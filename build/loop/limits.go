@@ -28,9 +28,10 @@ func (e *LimitError) Error() string {
 
 // limits are those of a filesystem as Linux has it.
 type limits struct {
-	links            int // of one inode
-	target           int // of a symlink, in bytes
-	xattr            int // of a value with its name, in bytes
+	links            int    // of one inode
+	target           int    // of a symlink, in bytes
+	xattr            int    // of a value with its name, in bytes
+	minor            uint32 // device number
 	minTime, maxTime time.Time
 }
 
@@ -38,15 +39,14 @@ const (
 	maxXattrName  = 255     // XATTR_NAME_MAX, in bytes, the prefix included
 	maxXattrValue = 1 << 16 // XATTR_SIZE_MAX, in bytes
 	maxMajor      = 1<<12 - 1
-	maxMinor      = 1<<20 - 1
 )
 
 var typeLimits = map[Type]limits{
 	// bigtime: 64 bits of nanoseconds from the earliest time that 32 bits of seconds hold.
-	XFS: {links: 1<<31 - 1, target: 1023, xattr: maxXattrName + maxXattrValue, minTime: time.Unix(-1<<31, 0).UTC(), maxTime: time.Unix(16299260424, 0).UTC()},
+	XFS: {minor: 1<<18 - 1, links: 1<<31 - 1, target: 1023, xattr: maxXattrName + maxXattrValue, minTime: time.Unix(-1<<31, 0).UTC(), maxTime: time.Unix(16299260424, 999999999).UTC()},
 	// An xattr is one item of a leaf. Times have 64 bits of seconds; the limits are those
 	// of RFC 3339, which messages and other tools can show.
-	Btrfs: {links: 65535, target: 4095, xattr: btrfsNode - 101 - 25 - 30, minTime: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), maxTime: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
+	Btrfs: {minor: 1<<20 - 1, links: 65535, target: 4095, xattr: btrfsNode - 101 - 25 - 30, minTime: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), maxTime: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
 }
 
 // xattrPrefixes are the namespaces of Linux. Names without one do not exist there.
@@ -94,8 +94,8 @@ func (w *writer) checkNode(name string, n *tree.Node) error {
 		return limit("", "a symlink target of %d bytes, the limits are 1 and %d", len(n.Target), l.target)
 	case strings.IndexByte(n.Target, 0) >= 0:
 		return limit("", "a symlink target with a NUL byte")
-	case mode&fs.ModeDevice != 0 && (n.Rdev.Major > maxMajor || n.Rdev.Minor > maxMinor):
-		return limit("", "device number %d:%d, the limit is %d:%d", n.Rdev.Major, n.Rdev.Minor, maxMajor, maxMinor)
+	case mode&fs.ModeDevice != 0 && (n.Rdev.Major > maxMajor || n.Rdev.Minor > l.minor):
+		return limit("", "device number %d:%d, the limit is %d:%d", n.Rdev.Major, n.Rdev.Minor, maxMajor, l.minor)
 	}
 	for x, value := range n.Xattrs {
 		switch {
