@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +40,9 @@ func TestKernelSeesTheTree(t *testing.T) {
 		got, err := facts.FromDir(t.Context(), dir, facts.Options{Content: true, Extents: facts.Mapped})
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, f := range got { // xfs shows its own form of an ACL to root as well
+			maps.DeleteFunc(f.Xattrs, func(x, _ string) bool { return strings.HasPrefix(x, sgiACL) })
 		}
 		for _, d := range facts.Diff(ofTree(t, tr), got, facts.Fields(facts.Data)...) {
 			t.Error(d)
@@ -89,7 +94,7 @@ func TestRootCanWriteFreeBytes(t *testing.T) {
 		"large files": {func(t *testing.T) *tree.Tree {
 			tr := tree.New()
 			for i := range 2 {
-				put(t, tr, fmt.Sprint(i), &tree.Node{Mode: 0o644, Content: noise(uint64(i), 70<<20)})
+				put(t, tr, fmt.Sprint(i), &tree.Node{Mode: 0o644, Content: noise(uint64(i), 30<<20)})
 			}
 			return tr
 		}, 100 << 20, 256 << 10},
