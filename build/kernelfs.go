@@ -12,13 +12,12 @@ import (
 
 // kernelNeeds is what every build of an xfs or btrfs says.
 func kernelNeeds(t loop.Type) string {
-	driver, since := "CONFIG_XFS_FS", "5.10"
+	config, since := "CONFIG_XFS_FS=y (CONFIG_XFS_POSIX_ACL=y for ACLs)", "5.10"
 	if t == loop.Btrfs {
-		driver, since = "CONFIG_BTRFS_FS", "5.4"
+		config, since = "CONFIG_BTRFS_FS=y (CONFIG_BTRFS_FS_POSIX_ACL=y for ACLs)", "4.9"
 	}
 	return fmt.Sprintf("stock Volant will not boot this %s: give each VM --kernel-cmdline \"volant.rootfs_fstype=%s\" and a kernel of your own, Linux %s or later with "+
-		"%s=y and %[4]s_POSIX_ACL or %[4]s_XATTR as your files need; "+
-		"the kernel writes it, so two builds have the same content digest but not the same bytes; see docs/loop.md", t, t, since, driver)
+		"%s; the kernel writes it, so its bytes are not reproducible, only what is in it: two builds have the same content digest; see docs/loop.md", t, t, since, config)
 }
 
 // kernelType is the filesystem that only the kernel writes; false for others.

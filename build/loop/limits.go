@@ -28,25 +28,24 @@ func (e *LimitError) Error() string {
 
 // limits are those of a filesystem as Linux has it.
 type limits struct {
-	links            int // of one inode
-	target           int // of a symlink, in bytes
-	xattr            int // of a value with its name, in bytes
+	links            int    // of one inode
+	target           int    // of a symlink, in bytes
+	xattr            int    // of a value with its name, in bytes
+	major, minor     uint32 // device number
 	minTime, maxTime time.Time
 }
 
 const (
 	maxXattrName  = 255     // XATTR_NAME_MAX, in bytes, the prefix included
 	maxXattrValue = 1 << 16 // XATTR_SIZE_MAX, in bytes
-	maxMajor      = 1<<12 - 1
-	maxMinor      = 1<<20 - 1
 )
 
 var typeLimits = map[Type]limits{
 	// bigtime: 64 bits of nanoseconds from the earliest time that 32 bits of seconds hold.
-	XFS: {links: 1<<31 - 1, target: 1023, xattr: maxXattrName + maxXattrValue, minTime: time.Unix(-1<<31, 0).UTC(), maxTime: time.Unix(16299260424, 0).UTC()},
+	XFS: {major: 1<<9 - 1, minor: 1<<18 - 1, links: 1<<31 - 1, target: 1023, xattr: maxXattrName + maxXattrValue, minTime: time.Unix(-1<<31, 0).UTC(), maxTime: time.Unix(16299260424, 0).UTC()},
 	// An xattr is one item of a leaf. Times have 64 bits of seconds; the limits are those
 	// of RFC 3339, which messages and other tools can show.
-	Btrfs: {links: 65535, target: 4095, xattr: btrfsNode - 101 - 25 - 30, minTime: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), maxTime: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
+	Btrfs: {major: 1<<12 - 1, minor: 1<<20 - 1, links: 65535, target: 4095, xattr: btrfsNode - 101 - 25 - 30, minTime: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), maxTime: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)},
 }
 
 // xattrPrefixes are the namespaces of Linux. Names without one do not exist there.
@@ -57,6 +56,10 @@ const (
 	aclAccess  = "system.posix_acl_access"
 	aclDefault = "system.posix_acl_default"
 )
+
+// sgiACL begins the names that xfs has for ACLs, which it shows to root beside the usual
+// ones.
+const sgiACL = "trusted.SGI_ACL_"
 
 func knownXattr(name string) bool {
 	return name == aclAccess || name == aclDefault || slices.ContainsFunc(xattrPrefixes, func(p string) bool {
@@ -94,14 +97,16 @@ func (w *writer) checkNode(name string, n *tree.Node) error {
 		return limit("", "a symlink target of %d bytes, the limits are 1 and %d", len(n.Target), l.target)
 	case strings.IndexByte(n.Target, 0) >= 0:
 		return limit("", "a symlink target with a NUL byte")
-	case mode&fs.ModeDevice != 0 && (n.Rdev.Major > maxMajor || n.Rdev.Minor > maxMinor):
-		return limit("", "device number %d:%d, the limit is %d:%d", n.Rdev.Major, n.Rdev.Minor, maxMajor, maxMinor)
+	case mode&fs.ModeDevice != 0 && (n.Rdev.Major > l.major || n.Rdev.Minor > l.minor):
+		return limit("", "device number %d:%d, the limit is %d:%d", n.Rdev.Major, n.Rdev.Minor, l.major, l.minor)
 	}
 	for x, value := range n.Xattrs {
 		switch {
 		case strings.IndexByte(x, 0) >= 0:
 			return limit("", "an xattr name with a NUL byte, %q", x)
 		case !knownXattr(x): // warned of
+		case w.opt.Type == XFS && strings.HasPrefix(x, sgiACL):
+			return limit("remove it", "xattr %q, which is how xfs itself names an ACL", x)
 		case len(x) > maxXattrName:
 			return limit("", "an xattr name of %d bytes, the limit is %d", len(x), maxXattrName)
 		case len(value) > maxXattrValue || len(x)+len(value) > l.xattr:

@@ -135,17 +135,38 @@ func (w *writer) mkfs(ctx context.Context) error {
 	if w.opt.Type == Btrfs {
 		args = btrfsArgs(w.opt, w.tools.usage)
 	}
-	_, err := run(ctx, tool.Command{
+	command := tool.Command{
 		Argv:  append(append([]string{w.tools.mkfs}, args...), imageFile),
 		Env:   mkfsEnv(w.opt.Epoch),
 		Files: []*os.File{w.image},
-	})
+	}
+	text, err := run(ctx, command)
+	for tries := 1; err != nil && strings.Contains(text, uuidTaken) && tries < maxTaken; tries++ {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(takenPoll):
+		}
+		text, err = run(ctx, command)
+	}
+	if err != nil && strings.Contains(text, uuidTaken) {
+		return fmt.Errorf("%w; another image of the same content is attached to a loop device: see 'losetup -a', unmount and detach it", err)
+	}
 	return err
 }
 
-// mkfsEnv makes mkfs use no clock and no random numbers, as far as its version can.
+// mkfs.btrfs makes no second filesystem of one UUID while it finds the first on a device.
+// That may be another build of the same image, which is waited for.
+const (
+	uuidTaken = "non-unique UUID"
+	maxTaken  = 60
+	takenPoll = 500 * time.Millisecond
+)
+
+// mkfsEnv makes mkfs use no clock and no random numbers, as far as its version can, and
+// no list of devices that were there once.
 func mkfsEnv(epoch time.Time) []string {
-	return []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(max(0, epoch.Unix()), 10), "DETERMINISTIC_SEED=1"}
+	return []string{"SOURCE_DATE_EPOCH=" + strconv.FormatInt(max(0, epoch.Unix()), 10), "DETERMINISTIC_SEED=1", "BLKID_FILE=/dev/null"}
 }
 
 // Geometry that does not depend on the machine or the version of a tool.

@@ -192,8 +192,22 @@ func (d need) size(t Type, free int64) int64 {
 		return max(t.minSize(), roundUp(n+n/64, 1<<20))
 	}
 	// Per inode its item, references and extents, per block of data a checksum, in leaves
-	// that are two thirds full; chunks are a tenth of the filesystem.
-	meta := (d.inodes*500+d.names*3+d.xattrs*2+d.data/1024)*3/2 + 32<<20
-	n := d.data + free + meta
-	return max(t.minSize(), roundUp(n+n/16, 1<<20))
+	// that are two thirds full, and as much again for what the kernel reserves. Metadata
+	// has chunks of its own, of a tenth of the filesystem but at most 256 MiB.
+	meta := (d.inodes*500+d.names*3+d.xattrs*2+d.data/1024)*3/2 + 16<<20
+	n := d.data + free + 32<<20
+	chunk := min(n/8, maxChunk)
+	n += roundUp(meta, chunk) + chunk
+	return max(t.minSize(), roundUp(n+n/64, 1<<20))
+}
+
+// maxChunk is the most that btrfs takes for metadata at a time, in bytes.
+const maxChunk = 256 << 20
+
+// hidden is what the kernel calls free and may need for metadata as files are written.
+func (t Type) hidden(size int64) int64 {
+	if t == XFS {
+		return 0
+	}
+	return min(size/10, maxChunk) + 8<<20
 }

@@ -144,6 +144,7 @@ func (w *writer) attempt(ctx context.Context, t *tree.Tree, size int64) (free in
 	err = w.fill(ctx, m.Root(), t)
 	if err == nil {
 		free, err = settle(m.Root())
+		free -= w.opt.Type.hidden(size)
 	}
 	if e := m.Close(); e != nil {
 		err = errors.Join(err, e)
@@ -156,12 +157,13 @@ func (w *writer) attempt(ctx context.Context, t *tree.Tree, size int64) (free in
 }
 
 // mountOptions are those that an image is written with. nouuid lets an image be made
-// while another with its UUID is mounted. Nothing is discarded but by settle.
+// while another with its UUID is mounted. Nothing is discarded but by settle, and nothing
+// is flushed early: a build that does not come to its end has no image.
 func mountOptions(t Type) []string {
 	if t == XFS {
-		return []string{"nouuid", "nodiscard"}
+		return []string{"nouuid", "nodiscard", "logbsize=256k"}
 	}
-	return []string{"nossd", "nodiscard"}
+	return []string{"nossd", "nodiscard", "nobarrier"}
 }
 
 func (w *writer) warn(format string, args ...any) { tell(w.opt.Warn, format, args...) }
