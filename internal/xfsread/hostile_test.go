@@ -103,7 +103,7 @@ func read(b []byte, verify bool) error {
 	if err != nil {
 		return err
 	}
-	names, left := 0, 64<<20
+	names, left := 0, 4<<20
 	buf := make([]byte, 200000)
 	return f.Walk(func(_ string, in *Inode) error {
 		if names++; names > 5000 {
@@ -138,7 +138,6 @@ func put64(at int, v uint64) func([]byte) { return func(b []byte) { be.PutUint64
 func TestRefusesWhatBreaksTheFormat(t *testing.T) {
 	sound := sample(t)
 	f := openBytes(t, sound, Options{Verify: true})
-	root, _ := named(t, f, ".")
 	short, shortIn := named(t, f, "short")
 	_, blockIn := named(t, f, "block")
 	_, largeIn := named(t, f, "large")
@@ -160,6 +159,7 @@ func TestRefusesWhatBreaksTheFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	btree := int(pointer)
+	extents := uint32(treeIn.data.extents)
 	hardAttr := hard + coreSize + len(hardIn.data.b)
 	aclAt := bytes.Index(sound[hardAttr:], []byte("SGI_ACL_FILE")) + len("SGI_ACL_FILE") + hardAttr
 	hostname := bytes.Index(sound[block:], []byte("hostname")) + block
@@ -213,8 +213,8 @@ func TestRefusesWhatBreaksTheFormat(t *testing.T) {
 
 		{"extents in the inode", put32(hard+76, 500), "500 extents"},
 		{"too many extents", put32(tree+76, 1001), "at most 1000"},
-		{"extent count", put32(tree+76, 199), "more than the 199"},
-		{"fewer extents", put32(tree+76, 201), "201 extents, there are 200"},
+		{"extent count", put32(tree+76, extents-1), fmt.Sprintf("more than the %d", extents-1)},
+		{"fewer extents", put32(tree+76, extents+1), fmt.Sprintf("%d extents, there are %d", extents+1, extents)},
 		{"extent outside", put64(hard+coreSize+8, 1<<63|1), "outside of it"},
 		{"extent of no blocks", put64(hard+coreSize+8, be.Uint64(sound[hard+coreSize+8:])&^(1<<21-1)), "0 blocks"},
 		{"extent behind the end", put64(hard+coreSize+8, be.Uint64(sound[hard+coreSize+8:])|(1<<21-1)), "outside of it"},
@@ -260,14 +260,13 @@ func TestRefusesWhatBreaksTheFormat(t *testing.T) {
 		{"a directory twice", func(b []byte) { put8(shortName+8, 2)(b); put32(shortName+9, uint32(f.sb.Root))(b) }, "two names"},
 
 		{"directory magic", put32(block, 0), "magic"},
-		{"directory index", put32(block+1024-8, 500), "an index of 500"},
+		{"directory index", put32(block+int(f.sb.DirBlockSize)-8, 505), "an index of 505"},
 		{"directory owner", put64(block+40, 3), "it is of"},
 		{"directory tag", put16(block+dirHead+14, 1), "it says that it is at 1"},
 		{"directory dot", put64(block+dirHead, 99), `the name "."`},
 		{"directory without dot", func(b []byte) { b[block+dirHead+8] = 1; b[block+dirHead+9] = 'x' }, `no "."`},
 		{"name longer than its block", put8(hostname-1, 255), "name at"},
 		{"data magic", put32(large, dirBlockMagic), "magic"},
-		{"too many names", func([]byte) {}, ""},
 
 		{"xattrs longer", put8(hardAttr+4+1, 255), "longer than their"},
 		{"xattrs size", put16(hardAttr, 3), "3 bytes where"},
@@ -291,9 +290,6 @@ func TestRefusesWhatBreaksTheFormat(t *testing.T) {
 	} {
 		b := slices.Clone(sound)
 		tt.damage(b)
-		if tt.want == "" {
-			continue
-		}
 		if bytes.Equal(b, sound) {
 			t.Errorf("%s: no damage", tt.name)
 		}
@@ -304,7 +300,6 @@ func TestRefusesWhatBreaksTheFormat(t *testing.T) {
 	if err := read(sound, true); err != nil {
 		t.Errorf("undamaged: %v", err)
 	}
-	_ = root
 	t.Run("limits", func(t *testing.T) { limits(t, sound) })
 	t.Run("checksums", func(t *testing.T) { checksums(t, sound) })
 	t.Run("check", func(t *testing.T) { checkSees(t, sound) })
@@ -320,11 +315,13 @@ func TestRefusesWhatBreaksTheFormat(t *testing.T) {
 
 // limits reads at the bounds of Options and past them.
 func limits(t *testing.T, sound []byte) {
+	_, tree := named(t, openBytes(t, sound, Options{}), "tree")
+	n := int(tree.data.extents)
 	for _, tt := range []struct {
 		opt Options
 		ok  bool
 	}{
-		{Options{MaxNames: 300}, true}, {Options{MaxNames: 299}, false}, {Options{MaxExtents: 200}, true}, {Options{MaxExtents: 199}, false},
+		{Options{MaxNames: 300}, true}, {Options{MaxNames: 299}, false}, {Options{MaxExtents: n}, true}, {Options{MaxExtents: n - 1}, false},
 	} {
 		err := openBytes(t, sound, tt.opt).Walk(func(_ string, in *Inode) error {
 			if in.Type != TypeFile {
@@ -407,11 +404,11 @@ func checksums(t *testing.T, sound []byte) {
 }
 
 // checkSees damages what reading alone does not look at.
-func checkSees(t *testing.T, sound []byte) {
-	f := openBytes(t, sound, Options{})
-	hard, hardIn := named(t, f, "hard1")
+func checkSees(t *testing.T, image []byte) {
+	f := openBytes(t, image, Options{})
+	hard, _ := named(t, f, "hard1")
 	short, _ := named(t, f, "short")
-	remote, _ := named(t, f, "tree")
+	tree, _ := named(t, f, "tree")
 	_, leafIn := named(t, f, "leaf")
 	resum := func(b []byte, at, n, crc int) {
 		clear(b[at+crc : at+crc+4])
@@ -431,7 +428,7 @@ func checkSees(t *testing.T, sound []byte) {
 	}{
 		{"links", put32(hard+16, 3), inode(hard), "3 links, 2 names lead to it"},
 		{"links of a directory", put32(short+16, 9), inode(short), "9 links"},
-		{"blocks", put64(remote+64, 5), inode(remote), "5 blocks, its extents have"},
+		{"blocks", put64(tree+64, 5), inode(tree), "5 blocks, its extents have"},
 		{"count of inodes", put64(128, 5), sector(0, superCRC), "5 inodes"},
 		{"free inodes", put64(136, 5), sector(0, superCRC), "are in directories"},
 		{"free blocks", put64(144, 5), sector(0, superCRC), "5 free blocks"},
@@ -444,7 +441,7 @@ func checkSees(t *testing.T, sound []byte) {
 		{"blocks of two files", func(b []byte) { copy(b[hard+coreSize+8:hard+coreSize+16], leafIn.attr.b[8:16]) }, inode(hard), "byte"},
 		{"inode checksum", put8(hard+50, 1), func([]byte) {}, "core: the checksum"},
 	} {
-		b := slices.Clone(sound)
+		b := slices.Clone(image)
 		tt.damage(b)
 		tt.fix(b)
 		problems, err := openBytes(t, b, Options{}).Check(context.Background())
@@ -452,16 +449,13 @@ func checkSees(t *testing.T, sound []byte) {
 			t.Errorf("%s: %v, %q, want %q", tt.name, err, problems, tt.want)
 		}
 	}
-	_ = hardIn
-	sound0(t, f)
+	sound(t, f)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := f.Check(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
-
-func sound0(t *testing.T, f *FS) { sound(t, f) }
 
 // locates names bytes.
 func locates(t *testing.T, b []byte) {
@@ -556,10 +550,13 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 255})
 	f.Add([]byte{0, 5, 160, 2, 0, 3, 82, 9})
 	f.Fuzz(func(t *testing.T, edits []byte) {
-		b := slices.Clone(base)
+		b := base // changed in place: it is large
 		for ; len(edits) >= 4; edits = edits[4:] {
 			p := places[int(be.Uint16(edits))%len(places)]
-			b[p[0]+int(edits[2])*(p[1]-p[0])/256+int(edits[2]&7)%8] = edits[3]
+			at := p[0] + int(edits[2])*(p[1]-p[0])/256
+			old := b[at]
+			defer func() { b[at] = old }()
+			b[at] = edits[3]
 		}
 		if err := read(b, false); err != nil && !isVerdict(err) {
 			t.Errorf("%v is no verdict on the image", err)
@@ -571,7 +568,7 @@ func FuzzRead(f *testing.F) {
 		if _, err := g.Check(context.Background()); err != nil && !isVerdict(err) {
 			t.Errorf("checking: %v is no verdict on the image", err)
 		}
-		for off := int64(0); off <= int64(len(b)); off += int64(len(b)/20 + 1) {
+		for off := int64(0); off <= int64(len(b)); off += int64(len(b)/3 + 1) {
 			if what, err := g.Locate(context.Background(), off); err != nil || what == "" {
 				t.Errorf("at %d: %q, %v", off, what, err)
 			}
