@@ -11,6 +11,7 @@ import (
 
 	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/squashfsread"
+	"github.com/volant/fledge-action/internal/xfsread"
 )
 
 // ErrMalformed is wrapped by errors about an archive that breaks the format.
@@ -67,19 +68,22 @@ type Artifact struct {
 	// One of them is not nil.
 	Image    *ext4read.FS
 	Squashfs *squashfsread.FS
+	XFS      *xfsread.FS
 	Archive  *Archive
 
 	source io.ReaderAt
 	opt    Options
 }
 
-// Format is "ext4", "squashfs" or "cpio".
+// Format is "ext4", "squashfs", "xfs" or "cpio".
 func (a *Artifact) Format() string {
 	switch {
 	case a.Image != nil:
 		return "ext4"
 	case a.Squashfs != nil:
 		return "squashfs"
+	case a.XFS != nil:
+		return "xfs"
 	}
 	return "cpio"
 }
@@ -97,6 +101,8 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, opt Options) (*Artifac
 		err = a.openImage(ctx)
 	case kindSquashfs:
 		err = a.openSquashfs(ctx)
+	case kindXFS:
+		err = a.openXFS(ctx)
 	default:
 		err = a.openArchive(ctx, kind)
 	}
@@ -186,6 +192,8 @@ func (a *Artifact) Content(ctx context.Context, e *Entry) (io.ReadCloser, error)
 	switch {
 	case a.Squashfs != nil:
 		return a.squashfsContent(e)
+	case a.XFS != nil:
+		return a.xfsContent(e)
 	case a.Archive != nil:
 		return a.archiveContent(ctx, e)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/squashfsread"
+	"github.com/volant/fledge-action/internal/xfsread"
 )
 
 // Check looks for what is wrong with an artifact and can be read nevertheless:
@@ -22,6 +23,12 @@ func Check(ctx context.Context, r io.ReaderAt, size int64, opt Options) ([]strin
 		return checkImage(ctx, r, size)
 	case kindSquashfs:
 		f, err := squashfsread.Open(r, size, squashfsread.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return f.Check(ctx)
+	case kindXFS:
+		f, err := xfsread.Open(r, size, xfsread.Options{})
 		if err != nil {
 			return nil, err
 		}

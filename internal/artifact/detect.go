@@ -15,6 +15,7 @@ type kind string
 const (
 	kindExt4     kind = "ext4"
 	kindSquashfs kind = "squashfs"
+	kindXFS      kind = "xfs"
 	kindNone     kind = "none" // a newc archive, not compressed
 	kindGzip     kind = "gzip"
 	kindZstd     kind = "zstd"
@@ -22,6 +23,9 @@ const (
 
 // squashfsMagic begins a squashfs image.
 const squashfsMagic = "hsqs"
+
+// xfsMagic begins an xfs image.
+const xfsMagic = "XFSB"
 
 // archiveMagics are the first bytes of what is read as an archive.
 var archiveMagics = []struct {
@@ -36,7 +40,6 @@ var foreign = []struct {
 	at          int
 	magic, name string
 }{
-	{0, "XFSB", "an xfs filesystem"},
 	{0x10040, "_BHRfS_M", "a btrfs filesystem"},
 	{0, "\xfd7zXZ\x00", "compressed with xz"},
 	{0, "BZh", "compressed with bzip2"},
@@ -86,15 +89,23 @@ func detect(r io.ReaderAt, size int64) (kind, error) {
 		}
 		return kindSquashfs, nil
 	}
+	if has(0, xfsMagic) {
+		if image {
+			if _, err := OpenImage(r, size, false); err == nil {
+				return "", fmt.Errorf("the bytes are an ext4 image and begin like an xfs: %w", ErrUnsupported)
+			}
+		}
+		return kindXFS, nil
+	}
 	if image {
 		return kindExt4, nil
 	}
 	for _, f := range foreign {
 		if f.magic != "" && has(f.at, f.magic) {
-			return "", fmt.Errorf("it is %s; ext4 and squashfs images and newc archives (plain, gzip or zstd) are read: %w", f.name, ErrUnsupported)
+			return "", fmt.Errorf("it is %s; ext4, squashfs and xfs images and newc archives (plain, gzip or zstd) are read: %w", f.name, ErrUnsupported)
 		}
 	}
-	return "", fmt.Errorf("it is neither an ext4 or squashfs image nor a newc archive (plain, gzip or zstd): %w", ErrUnsupported)
+	return "", fmt.Errorf("it is neither an ext4, squashfs or xfs image nor a newc archive (plain, gzip or zstd): %w", ErrUnsupported)
 }
 
 // OpenImage reads only the superblock of an ext4 image.

@@ -20,6 +20,7 @@ import (
 	"github.com/volant/fledge-action/internal/ext4read"
 	nc "github.com/volant/fledge-action/internal/newctest"
 	"github.com/volant/fledge-action/internal/squashfsread"
+	"github.com/volant/fledge-action/internal/xfsread"
 )
 
 // patched gives a string with other bytes at a place.
@@ -42,7 +43,7 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		want       string // part of the message
 		is         error
 	}{
-		{"empty file", "", "neither an ext4 or squashfs image nor a newc archive", ErrUnsupported},
+		{"empty file", "", "neither an ext4, squashfs or xfs image nor a newc archive", ErrUnsupported},
 		{"one byte", "0", "neither", ErrUnsupported},
 		{"magic alone", "070701", "record 1 at byte 6 of the archive: the archive ends inside a header", ErrMalformed},
 		{"half a header", one[:60], "ends inside a header", ErrMalformed},
@@ -167,7 +168,8 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		{"skippable zstd frame", "\x50\x2a\x4d\x18\x04\x00\x00\x00abcd" + zst(one), "neither", ErrUnsupported},
 
 		{"xz", "\xfd7zXZ\x00" + one, "xz", ErrUnsupported},
-		{"xfs", "XFSB" + one, "an xfs filesystem", ErrUnsupported},
+		{"xfs that is none", "XFSB" + one + one + one, "superblock: version", xfsread.ErrUnsupported},
+		{"xfs cut", "XFSB", "superblock", xfsread.ErrCorrupt},
 		{"squashfs that is none", "hsqs" + one, "superblock: version", squashfsread.ErrUnsupported},
 		{"squashfs cut", "hsqs", "superblock", squashfsread.ErrCorrupt},
 		{"btrfs", strings.Repeat("\x00", 0x10040) + "_BHRfS_M", "a btrfs filesystem", ErrUnsupported},
@@ -392,7 +394,7 @@ func golden(t testing.TB, flavour int) []byte {
 }
 
 func isVerdict(err error) bool {
-	for _, is := range []error{ErrMalformed, ErrUnsupported, ErrLimit, ext4read.ErrCorrupt, ext4read.ErrUnsupported, squashfsread.ErrCorrupt, squashfsread.ErrUnsupported} {
+	for _, is := range []error{ErrMalformed, ErrUnsupported, ErrLimit, ext4read.ErrCorrupt, ext4read.ErrUnsupported, squashfsread.ErrCorrupt, squashfsread.ErrUnsupported, xfsread.ErrCorrupt, xfsread.ErrUnsupported} {
 		if errors.Is(err, is) {
 			return true
 		}

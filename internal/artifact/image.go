@@ -58,6 +58,8 @@ func (a *Artifact) Data(e *Entry) ([]Range, error) {
 	switch {
 	case a.Squashfs != nil:
 		return a.squashfsData(e)
+	case a.XFS != nil:
+		return a.xfsData(e)
 	case a.Archive != nil:
 		return []Range{{0, e.Size}}, nil
 	}

@@ -32,7 +32,7 @@ func (p *Program) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect ARTIFACT [PATH...]",
 		Short: "Show what is in an artifact",
-		Long: `Show what is in an artifact: an ext4 or squashfs image, or a newc archive that is plain or compressed with gzip or zstd.
+		Long: `Show what is in an artifact: an ext4, squashfs or xfs image, or a newc archive that is plain or compressed with gzip or zstd.
 
 It needs no root and no mount. What the file is its bytes decide, not its name. Without PATH everything is listed, else each PATH and
 what is below it. A name that is not plain is shown as a quoted string. See docs/inspect.md.`,
@@ -227,7 +227,7 @@ func belowOneOf(roots map[string]bool, name string) bool {
 
 // printListing prints the facts about an artifact and a line for each entry.
 func printListing(ctx context.Context, w io.Writer, name string, a *artifact.Artifact, list []*artifact.Entry) error {
-	what := map[string]string{"ext4": "ext4 image", "squashfs": "squashfs image", "cpio": "newc archive"}[a.Format()]
+	what := map[string]string{"ext4": "ext4 image", "squashfs": "squashfs image", "xfs": "xfs image", "cpio": "newc archive"}[a.Format()]
 	fmt.Fprintf(w, "%s: %s, %s\n", shown(name), what, bytesAndSize(a.Size))
 	for _, f := range facts(a) {
 		fmt.Fprintf(w, "  %-14s%s\n", f[0], f[1])
@@ -303,6 +303,15 @@ func facts(a *artifact.Artifact) [][2]string {
 		add("fragments", "%d", x.Fragments)
 		add("owners", "%d", x.Owners)
 		add("created", "%s", x.Created)
+	case a.XFS != nil:
+		x := xfsJSONOf(a)
+		add("uuid", "%s", x.UUID)
+		add("label", "%q", x.Label)
+		add("features", "%s", strings.Join(x.Features, " "))
+		add("blocks", "%d of %d bytes, %d free (%s)", x.Blocks, x.BlockSize, x.FreeBlocks, size(int64(x.FreeBytes)))
+		add("inodes", "%d of %d bytes, %d of them free", x.Inodes, x.InodeSize, x.FreeInodes)
+		add("groups", "%d", x.Groups)
+		add("log", "%s", bytesAndSize(x.LogBytes))
 	case a.Image != nil:
 		x := imageJSONOf(a)
 		add("uuid", "%s", x.UUID)
@@ -361,7 +370,7 @@ func census(list []*artifact.Entry) string {
 type (
 	artifactJSON struct {
 		Path   string `json:"path"`
-		Format string `json:"format,omitempty"` // "ext4", "squashfs" or "cpio"
+		Format string `json:"format,omitempty"` // "ext4", "squashfs", "xfs" or "cpio"
 		Size   int64  `json:"size"`             // bytes
 
 		ContentDigest string `json:"content_digest,omitempty"` // with --content-digest
@@ -397,6 +406,23 @@ type (
 		Fragments   uint32   `json:"fragments"`
 		Owners      uint16   `json:"owners"` // users and groups that differ
 		Created     string   `json:"created"`
+	}
+
+	xfsJSON struct {
+		UUID               string   `json:"uuid"`
+		Label              string   `json:"label"`
+		Features           []string `json:"features"`
+		BlockSize          uint32   `json:"block_size"`
+		DirectoryBlockSize uint32   `json:"directory_block_size"`
+		SectorSize         uint16   `json:"sector_size"`
+		Blocks             uint64   `json:"blocks"`
+		FreeBlocks         uint64   `json:"free_blocks"`
+		FreeBytes          uint64   `json:"free_bytes"`
+		InodeSize          uint16   `json:"inode_size"`
+		Inodes             uint64   `json:"inodes"` // that there is room for now; more is made when it is needed
+		FreeInodes         uint64   `json:"free_inodes"`
+		Groups             uint32   `json:"groups"`
+		LogBytes           int64    `json:"log_bytes"`
 	}
 
 	archiveJSON struct {
@@ -489,6 +515,17 @@ func squashfsJSONOf(a *artifact.Artifact) squashfsJSON {
 	}
 }
 
+func xfsJSONOf(a *artifact.Artifact) xfsJSON {
+	sb := a.XFS.Super()
+	label, _ := text(sb.Label)
+	return xfsJSON{
+		UUID:  fmt.Sprintf("%x-%x-%x-%x-%x", sb.UUID[:4], sb.UUID[4:6], sb.UUID[6:8], sb.UUID[8:10], sb.UUID[10:]),
+		Label: label, Features: append([]string{}, sb.Features()...), BlockSize: sb.BlockSize, DirectoryBlockSize: sb.DirBlockSize, SectorSize: sb.SectorSize,
+		Blocks: sb.Blocks, FreeBlocks: sb.FreeBlocks, FreeBytes: sb.FreeBlocks * uint64(sb.BlockSize), InodeSize: sb.InodeSize, Inodes: sb.Inodes,
+		FreeInodes: sb.FreeInodes, Groups: sb.Groups, LogBytes: int64(sb.LogBlocks) * int64(sb.BlockSize),
+	}
+}
+
 func (x squashfsJSON) packing() string {
 	if x.Level == 0 {
 		return x.Compression
@@ -528,22 +565,51 @@ func entryJSONOf(a *artifact.Artifact, e *artifact.Entry) (entryJSON, error) {
 		v.Name, v.NameBase64 = text(name)
 		x.Xattrs = append(x.Xattrs, v)
 	}
-	if a.Image == nil || e.Type != artifact.File {
+	if e.Type != artifact.File {
 		return x, nil
 	}
+	var err error
+	switch {
+	case a.Image != nil:
+		x.Extents, err = imageExtents(a, e)
+	case a.XFS != nil:
+		x.Extents, err = xfsExtents(a, e)
+	}
+	return x, err
+}
+
+func xfsExtents(a *artifact.Artifact, e *artifact.Entry) ([]extentJSON, error) {
+	in, err := a.XFS.Inode(e.Inode)
+	if err != nil {
+		return nil, err
+	}
+	f, err := in.File()
+	if err != nil {
+		return nil, err
+	}
+	var list []extentJSON
+	bs := int64(a.XFS.Super().BlockSize)
+	for _, r := range f.Extents() {
+		list = append(list, extentJSON{int64(r.Logical) * bs, r.Physical(), int64(r.Count) * bs, r.Unwritten})
+	}
+	return list, nil
+}
+
+func imageExtents(a *artifact.Artifact, e *artifact.Entry) ([]extentJSON, error) {
 	in, err := a.Image.Inode(uint32(e.Inode))
 	if err != nil {
-		return x, err
+		return nil, err
 	}
 	extents, err := in.Extents()
 	if err != nil {
-		return x, err
+		return nil, err
 	}
+	var list []extentJSON
 	bs := int64(a.Image.Super().BlockSize)
 	for _, r := range extents {
-		x.Extents = append(x.Extents, extentJSON{int64(r.Logical) * bs, int64(r.Physical) * bs, int64(r.Len) * bs, r.Unwritten})
+		list = append(list, extentJSON{int64(r.Logical) * bs, int64(r.Physical) * bs, int64(r.Len) * bs, r.Unwritten})
 	}
-	return x, nil
+	return list, nil
 }
 
 // printInspectJSON prints one object, entry by entry, so that memory does not grow
@@ -559,6 +625,8 @@ func printInspectJSON(ctx context.Context, w io.Writer, about artifactJSON, a *a
 		value = imageJSONOf(a)
 	case a.Squashfs != nil:
 		value = squashfsJSONOf(a)
+	case a.XFS != nil:
+		value = xfsJSONOf(a)
 	default:
 		value = archiveJSONOf(a.Archive)
 	}

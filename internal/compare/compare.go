@@ -174,6 +174,8 @@ func (c *comparison) structures() error {
 		return c.images()
 	case c.a.Squashfs != nil && c.b.Squashfs != nil:
 		return c.squashfs()
+	case c.a.XFS != nil && c.b.XFS != nil:
+		return c.xfs()
 	case c.a.Archive != nil && c.b.Archive != nil:
 		c.archives()
 	}

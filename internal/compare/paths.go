@@ -193,6 +193,8 @@ func blockSize(a *artifact.Artifact) uint32 {
 		return a.Image.Super().BlockSize
 	case a.Squashfs != nil:
 		return a.Squashfs.Super().BlockSize
+	case a.XFS != nil:
+		return a.XFS.Super().BlockSize
 	}
 	return 0
 }
