@@ -65,6 +65,7 @@ var may = map[string][]string{
 	"internal/pin": {}, // makes release commits; not part of the program
 
 	"internal/squashfsread": {"github.com/klauspost/compress/"},
+	"internal/btrfsread":    {"github.com/klauspost/compress/"},
 	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "build/fetch/", "manifest"},
 }
 
