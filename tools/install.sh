@@ -16,6 +16,7 @@ packages=(
   musl                    # another C library's loader
   rpm db5.3-util          # rpm databases, to compare with
   squashfs-tools          # unsquashfs, mksquashfs
+  btrfs-progs             # mkfs.btrfs
   cpio libarchive-tools gzip pigz zstd busybox-static tar
   mount util-linux file shellcheck
 )

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/volant/fledge-action/internal/btrfsread"
 	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/squashfsread"
 )
@@ -67,19 +68,22 @@ type Artifact struct {
 	// One of them is not nil.
 	Image    *ext4read.FS
 	Squashfs *squashfsread.FS
+	Btrfs    *btrfsread.FS
 	Archive  *Archive
 
 	source io.ReaderAt
 	opt    Options
 }
 
-// Format is "ext4", "squashfs" or "cpio".
+// Format is "ext4", "squashfs", "btrfs" or "cpio".
 func (a *Artifact) Format() string {
 	switch {
 	case a.Image != nil:
 		return "ext4"
 	case a.Squashfs != nil:
 		return "squashfs"
+	case a.Btrfs != nil:
+		return "btrfs"
 	}
 	return "cpio"
 }
@@ -97,6 +101,8 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, opt Options) (*Artifac
 		err = a.openImage(ctx)
 	case kindSquashfs:
 		err = a.openSquashfs(ctx)
+	case kindBtrfs:
+		err = a.openBtrfs(ctx)
 	default:
 		err = a.openArchive(ctx, kind)
 	}
@@ -186,6 +192,8 @@ func (a *Artifact) Content(ctx context.Context, e *Entry) (io.ReadCloser, error)
 	switch {
 	case a.Squashfs != nil:
 		return a.squashfsContent(e)
+	case a.Btrfs != nil:
+		return a.btrfsContent(e)
 	case a.Archive != nil:
 		return a.archiveContent(ctx, e)
 	}

@@ -17,9 +17,10 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/volant/fledge-action/internal/btrfsread"
 	"github.com/volant/fledge-action/internal/ext4read"
-	"github.com/volant/fledge-action/internal/squashfsread"
 	nc "github.com/volant/fledge-action/internal/newctest"
+	"github.com/volant/fledge-action/internal/squashfsread"
 )
 
 // patched gives a string with other bytes at a place.
@@ -170,7 +171,7 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		{"xfs", "XFSB" + one, "an xfs filesystem", ErrUnsupported},
 		{"squashfs that is none", "hsqs" + one, "superblock: version", squashfsread.ErrUnsupported},
 		{"squashfs cut", "hsqs", "superblock", squashfsread.ErrCorrupt},
-		{"btrfs", strings.Repeat("\x00", 0x10040) + "_BHRfS_M", "a btrfs filesystem", ErrUnsupported},
+		{"btrfs cut", strings.Repeat("\x00", 0x10040) + "_BHRfS_M", "superblock: 4096 bytes at 65536 are behind the end", btrfsread.ErrCorrupt},
 		{"tar", strings.Repeat("a", 257) + "ustar\x00", "a tar archive", ErrUnsupported},
 		{"text", "hello, world\n", "neither", ErrUnsupported},
 	}

@@ -58,6 +58,8 @@ func (a *Artifact) Data(e *Entry) ([]Range, error) {
 	switch {
 	case a.Squashfs != nil:
 		return a.squashfsData(e)
+	case a.Btrfs != nil:
+		return a.btrfsData(e)
 	case a.Archive != nil:
 		return []Range{{0, e.Size}}, nil
 	}

@@ -16,6 +16,8 @@ func (a *Artifact) Locate(ctx context.Context, off int64) (string, error) {
 		return a.Image.Locate(ctx, off)
 	case a.Squashfs != nil:
 		return a.Squashfs.Locate(ctx, off)
+	case a.Btrfs != nil:
+		return a.Btrfs.Locate(ctx, off)
 	case a.Archive.Compression.Kind == string(kindNone):
 		return a.Archive.Locate(off), nil
 	}

@@ -31,7 +31,7 @@ func (p *Program) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect ARTIFACT [PATH...]",
 		Short: "Show what is in an artifact",
-		Long: `Show what is in an artifact: an ext4 or squashfs image, or a newc archive that is plain or compressed with gzip or zstd.
+		Long: `Show what is in an artifact: an ext4, squashfs or btrfs image, or a newc archive that is plain or compressed with gzip or zstd.
 
 It needs no root and no mount. What the file is its bytes decide, not its name. Without PATH everything is listed, else each PATH and
 what is below it. A name that is not plain is shown as a quoted string. See docs/inspect.md.`,
@@ -206,7 +206,7 @@ func belowOneOf(roots map[string]bool, name string) bool {
 
 // printListing prints the facts about an artifact and a line for each entry.
 func printListing(ctx context.Context, w io.Writer, name string, a *artifact.Artifact, list []*artifact.Entry) error {
-	what := map[string]string{"ext4": "ext4 image", "squashfs": "squashfs image", "cpio": "newc archive"}[a.Format()]
+	what := map[string]string{"ext4": "ext4 image", "squashfs": "squashfs image", "btrfs": "btrfs image", "cpio": "newc archive"}[a.Format()]
 	fmt.Fprintf(w, "%s: %s, %s\n", shown(name), what, bytesAndSize(a.Size))
 	for _, f := range facts(a) {
 		fmt.Fprintf(w, "  %-14s%s\n", f[0], f[1])
@@ -282,6 +282,16 @@ func facts(a *artifact.Artifact) [][2]string {
 		add("fragments", "%d", x.Fragments)
 		add("owners", "%d", x.Owners)
 		add("created", "%s", x.Created)
+	case a.Btrfs != nil:
+		x := btrfsJSONOf(a)
+		add("uuid", "%s", x.UUID)
+		add("label", "%q", x.Label)
+		add("features", "%s", strings.Join(x.Features, " "))
+		add("size", "%s, %s used", bytesAndSize(int64(x.TotalBytes)), size(int64(x.BytesUsed)))
+		add("sectors", "%d bytes", x.SectorSize)
+		add("nodes", "%d bytes", x.NodeSize)
+		add("profiles", "data %s, metadata %s", x.DataProfile, x.MetadataProfile)
+		add("generation", "%d", x.Generation)
 	case a.Image != nil:
 		x := imageJSONOf(a)
 		add("uuid", "%s", x.UUID)
@@ -340,7 +350,7 @@ func census(list []*artifact.Entry) string {
 type (
 	artifactJSON struct {
 		Path   string `json:"path"`
-		Format string `json:"format,omitempty"` // "ext4", "squashfs" or "cpio"
+		Format string `json:"format,omitempty"` // "ext4", "squashfs", "btrfs" or "cpio"
 		Size   int64  `json:"size"`             // bytes
 	}
 
@@ -374,6 +384,19 @@ type (
 		Fragments   uint32   `json:"fragments"`
 		Owners      uint16   `json:"owners"` // users and groups that differ
 		Created     string   `json:"created"`
+	}
+
+	btrfsJSON struct {
+		UUID            string   `json:"uuid"`
+		Label           string   `json:"label"`
+		Features        []string `json:"features"`
+		SectorSize      uint32   `json:"sector_size"`
+		NodeSize        uint32   `json:"node_size"`
+		TotalBytes      uint64   `json:"total_bytes"`
+		BytesUsed       uint64   `json:"bytes_used"`
+		DataProfile     string   `json:"data_profile"` // "single" or "DUP"
+		MetadataProfile string   `json:"metadata_profile"`
+		Generation      uint64   `json:"generation"`
 	}
 
 	archiveJSON struct {
@@ -466,6 +489,16 @@ func squashfsJSONOf(a *artifact.Artifact) squashfsJSON {
 	}
 }
 
+func btrfsJSONOf(a *artifact.Artifact) btrfsJSON {
+	sb := a.Btrfs.Super()
+	label, _ := text(sb.Label)
+	return btrfsJSON{
+		UUID:  fmt.Sprintf("%x-%x-%x-%x-%x", sb.FSID[:4], sb.FSID[4:6], sb.FSID[6:8], sb.FSID[8:10], sb.FSID[10:]),
+		Label: label, Features: sb.Features(), SectorSize: sb.SectorSize, NodeSize: sb.NodeSize, TotalBytes: sb.TotalBytes, BytesUsed: sb.BytesUsed,
+		DataProfile: a.Btrfs.DataProfile(), MetadataProfile: a.Btrfs.MetadataProfile(), Generation: sb.Generation,
+	}
+}
+
 func (x squashfsJSON) packing() string {
 	if x.Level == 0 {
 		return x.Compression
@@ -536,6 +569,8 @@ func printInspectJSON(ctx context.Context, w io.Writer, name string, a *artifact
 		value = imageJSONOf(a)
 	case a.Squashfs != nil:
 		value = squashfsJSONOf(a)
+	case a.Btrfs != nil:
+		value = btrfsJSONOf(a)
 	default:
 		value = archiveJSONOf(a.Archive)
 	}

@@ -174,6 +174,8 @@ func (c *comparison) structures() error {
 		return c.images()
 	case c.a.Squashfs != nil && c.b.Squashfs != nil:
 		return c.squashfs()
+	case c.a.Btrfs != nil && c.b.Btrfs != nil:
+		return c.btrfs()
 	case c.a.Archive != nil && c.b.Archive != nil:
 		c.archives()
 	}

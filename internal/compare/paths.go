@@ -193,6 +193,8 @@ func blockSize(a *artifact.Artifact) uint32 {
 		return a.Image.Super().BlockSize
 	case a.Squashfs != nil:
 		return a.Squashfs.Super().BlockSize
+	case a.Btrfs != nil:
+		return a.Btrfs.Super().SectorSize
 	}
 	return 0
 }

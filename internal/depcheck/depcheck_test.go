@@ -57,8 +57,8 @@ var may = map[string][]string{
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
 	"internal/gha":      {"internal/spelling", "github.com/sethvargo/go-githubactions", "golang.org/x/sys/unix"},
-	"internal/artifact": {"internal/ext4read", "internal/squashfsread", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
-	"internal/compare":  {"internal/artifact", "internal/ext4read", "internal/squashfsread"},
+	"internal/artifact": {"internal/btrfsread", "internal/ext4read", "internal/squashfsread", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
+	"internal/compare":  {"internal/artifact", "internal/btrfsread", "internal/ext4read", "internal/squashfsread"},
 	"internal/action":   {"attest/oidc", "build", "build/config", "internal/cli", "internal/gha", "internal/merge", "internal/outfile", "internal/plan", "internal/release", "internal/summary", "manifest"},
 	"cmd/fledge":        {"internal/action", "internal/cli", "internal/outfile", "golang.org/x/crypto/x509roots/fallback", "golang.org/x/term"},
 
