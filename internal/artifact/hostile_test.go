@@ -43,7 +43,7 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		want       string // part of the message
 		is         error
 	}{
-		{"empty file", "", "neither an ext4 or squashfs image nor a newc archive", ErrUnsupported},
+		{"empty file", "", "neither an ext4, squashfs or btrfs image nor a newc archive", ErrUnsupported},
 		{"one byte", "0", "neither", ErrUnsupported},
 		{"magic alone", "070701", "record 1 at byte 6 of the archive: the archive ends inside a header", ErrMalformed},
 		{"half a header", one[:60], "ends inside a header", ErrMalformed},

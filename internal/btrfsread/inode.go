@@ -130,13 +130,13 @@ func (in *Inode) target() (string, error) {
 	}
 	b := make([]byte, in.Size)
 	x, err := in.extents()
-	if err == nil && (len(x) != 1 || x[0].Kind != Inline || x[0].Compression != 0 || uint64(len(x[0].inline)) != in.Size) {
+	if err == nil && (len(x) != 1 || x[0].Kind != Inline || x[0].Compression != 0 || uint64(len(x[0].inline)) < in.Size) {
 		err = fmt.Errorf("its target is not in line: %w", ErrCorrupt)
 	}
 	if err != nil {
 		return "", err
 	}
-	copy(b, x[0].inline)
+	copy(b, x[0].inline) // mkfs.btrfs --rootdir ends it with a NUL
 	if slices.Contains(b, 0) {
 		return "", fmt.Errorf("the target %q: %w", b, ErrCorrupt)
 	}
