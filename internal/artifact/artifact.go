@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/volant/fledge-action/internal/btrfsread"
 	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/squashfsread"
 	"github.com/volant/fledge-action/internal/xfsread"
@@ -69,13 +70,14 @@ type Artifact struct {
 	Image    *ext4read.FS
 	Squashfs *squashfsread.FS
 	XFS      *xfsread.FS
+	Btrfs    *btrfsread.FS
 	Archive  *Archive
 
 	source io.ReaderAt
 	opt    Options
 }
 
-// Format is "ext4", "squashfs", "xfs" or "cpio".
+// Format is "ext4", "squashfs", "xfs", "btrfs" or "cpio".
 func (a *Artifact) Format() string {
 	switch {
 	case a.Image != nil:
@@ -84,6 +86,8 @@ func (a *Artifact) Format() string {
 		return "squashfs"
 	case a.XFS != nil:
 		return "xfs"
+	case a.Btrfs != nil:
+		return "btrfs"
 	}
 	return "cpio"
 }
@@ -103,6 +107,8 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, opt Options) (*Artifac
 		err = a.openSquashfs(ctx)
 	case kindXFS:
 		err = a.openXFS(ctx)
+	case kindBtrfs:
+		err = a.openBtrfs(ctx)
 	default:
 		err = a.openArchive(ctx, kind)
 	}
@@ -194,6 +200,8 @@ func (a *Artifact) Content(ctx context.Context, e *Entry) (io.ReadCloser, error)
 		return a.squashfsContent(e)
 	case a.XFS != nil:
 		return a.xfsContent(e)
+	case a.Btrfs != nil:
+		return a.btrfsContent(e)
 	case a.Archive != nil:
 		return a.archiveContent(ctx, e)
 	}

@@ -33,6 +33,8 @@ func Check(ctx context.Context, r io.ReaderAt, size int64, opt Options) ([]strin
 			return nil, err
 		}
 		return f.Check(ctx)
+	case kindBtrfs:
+		return checkBtrfs(ctx, r, size)
 	default:
 		a, err := Open(ctx, r, size, opt)
 		if err != nil {

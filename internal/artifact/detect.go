@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/volant/fledge-action/internal/btrfsread"
 	"github.com/volant/fledge-action/internal/ext4read"
 )
 
@@ -16,6 +17,7 @@ const (
 	kindExt4     kind = "ext4"
 	kindSquashfs kind = "squashfs"
 	kindXFS      kind = "xfs"
+	kindBtrfs    kind = "btrfs"
 	kindNone     kind = "none" // a newc archive, not compressed
 	kindGzip     kind = "gzip"
 	kindZstd     kind = "zstd"
@@ -40,7 +42,6 @@ var foreign = []struct {
 	at          int
 	magic, name string
 }{
-	{0x10040, "_BHRfS_M", "a btrfs filesystem"},
 	{0, "\xfd7zXZ\x00", "compressed with xz"},
 	{0, "BZh", "compressed with bzip2"},
 	{0, "\x04\x22\x4d\x18", "compressed with lz4"},
@@ -79,6 +80,11 @@ func detect(r io.ReaderAt, size int64) (kind, error) {
 				return "", fmt.Errorf("the bytes are an ext4 image and begin like an archive (%q): %w", m.magic, ErrUnsupported)
 			}
 		}
+		if has(btrfsMagicAt, btrfsread.Magic) {
+			if _, err := btrfsread.Open(r, size, btrfsread.Options{}); err == nil {
+				return "", fmt.Errorf("the bytes are a btrfs image and begin like an archive (%q): %w", m.magic, ErrUnsupported)
+			}
+		}
 		return m.kind, nil
 	}
 	if has(0, squashfsMagic) {
@@ -97,15 +103,23 @@ func detect(r io.ReaderAt, size int64) (kind, error) {
 		}
 		return kindXFS, nil
 	}
+	if has(btrfsMagicAt, btrfsread.Magic) {
+		if image {
+			if _, err := OpenImage(r, size, false); err == nil {
+				return "", fmt.Errorf("the bytes are an ext4 image and have a btrfs superblock: %w", ErrUnsupported)
+			}
+		}
+		return kindBtrfs, nil
+	}
 	if image {
 		return kindExt4, nil
 	}
 	for _, f := range foreign {
 		if f.magic != "" && has(f.at, f.magic) {
-			return "", fmt.Errorf("it is %s; ext4, squashfs and xfs images and newc archives (plain, gzip or zstd) are read: %w", f.name, ErrUnsupported)
+			return "", fmt.Errorf("it is %s; ext4, squashfs, xfs and btrfs images and newc archives (plain, gzip or zstd) are read: %w", f.name, ErrUnsupported)
 		}
 	}
-	return "", fmt.Errorf("it is neither an ext4, squashfs or xfs image nor a newc archive (plain, gzip or zstd): %w", ErrUnsupported)
+	return "", fmt.Errorf("it is neither an ext4, squashfs, xfs or btrfs image nor a newc archive (plain, gzip or zstd): %w", ErrUnsupported)
 }
 
 // OpenImage reads only the superblock of an ext4 image.

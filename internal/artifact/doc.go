@@ -1,5 +1,5 @@
 // Package artifact opens what fledge builds, without root, mount or other
-// programs: ext4, squashfs and xfs images and newc archives, plain or compressed with gzip or zstd.
+// programs: ext4, squashfs, xfs and btrfs images and newc archives, plain or compressed with gzip or zstd.
 // What kind a file is its bytes decide, never its name.
 //
 // # One view
@@ -32,7 +32,7 @@
 //
 // # Images
 //
-// internal/ext4read, internal/squashfsread and internal/xfsread read them; their limits and refusals hold.
+// internal/ext4read, internal/squashfsread, internal/xfsread and internal/btrfsread read them; their limits and refusals hold.
 //
 // # Hostile input
 //

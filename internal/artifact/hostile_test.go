@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/volant/fledge-action/internal/btrfsread"
 	"github.com/volant/fledge-action/internal/ext4read"
 	nc "github.com/volant/fledge-action/internal/newctest"
 	"github.com/volant/fledge-action/internal/squashfsread"
@@ -43,7 +44,7 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		want       string // part of the message
 		is         error
 	}{
-		{"empty file", "", "neither an ext4, squashfs or xfs image nor a newc archive", ErrUnsupported},
+		{"empty file", "", "neither an ext4, squashfs, xfs or btrfs image nor a newc archive", ErrUnsupported},
 		{"one byte", "0", "neither", ErrUnsupported},
 		{"magic alone", "070701", "record 1 at byte 6 of the archive: the archive ends inside a header", ErrMalformed},
 		{"half a header", one[:60], "ends inside a header", ErrMalformed},
@@ -172,7 +173,7 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 		{"xfs cut", "XFSB", "superblock", xfsread.ErrCorrupt},
 		{"squashfs that is none", "hsqs" + one, "superblock: version", squashfsread.ErrUnsupported},
 		{"squashfs cut", "hsqs", "superblock", squashfsread.ErrCorrupt},
-		{"btrfs", strings.Repeat("\x00", 0x10040) + "_BHRfS_M", "a btrfs filesystem", ErrUnsupported},
+		{"btrfs cut", strings.Repeat("\x00", 0x10040) + "_BHRfS_M", "superblock: 4096 bytes at 65536 are behind the end", btrfsread.ErrCorrupt},
 		{"tar", strings.Repeat("a", 257) + "ustar\x00", "a tar archive", ErrUnsupported},
 		{"text", "hello, world\n", "neither", ErrUnsupported},
 	}

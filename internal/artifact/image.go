@@ -60,6 +60,8 @@ func (a *Artifact) Data(e *Entry) ([]Range, error) {
 		return a.squashfsData(e)
 	case a.XFS != nil:
 		return a.xfsData(e)
+	case a.Btrfs != nil:
+		return a.btrfsData(e)
 	case a.Archive != nil:
 		return []Range{{0, e.Size}}, nil
 	}

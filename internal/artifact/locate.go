@@ -18,6 +18,8 @@ func (a *Artifact) Locate(ctx context.Context, off int64) (string, error) {
 		return a.Squashfs.Locate(ctx, off)
 	case a.XFS != nil:
 		return a.XFS.Locate(ctx, off)
+	case a.Btrfs != nil:
+		return a.Btrfs.Locate(ctx, off)
 	case a.Archive.Compression.Kind == string(kindNone):
 		return a.Archive.Locate(off), nil
 	}

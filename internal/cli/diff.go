@@ -37,7 +37,7 @@ func (p *Program) diffCommand() *cobra.Command {
 		Short: "Show how two artifacts differ, and why",
 		Long: `Show how two artifacts differ: which paths and how, then which fields of the format, then the first byte.
 
-Artifacts are ext4, squashfs or xfs images or newc archives, plain or compressed with gzip or zstd; it needs no root and no mount. Two of different
+Artifacts are ext4, squashfs, xfs or btrfs images or newc archives, plain or compressed with gzip or zstd; it needs no root and no mount. Two of different
 formats are compared by what is in them alone. Uncompressed archives are kept in a temporary file meanwhile. As with diff(1) the
 exit code is 0 for the same bytes, 1 for a difference, 2 for trouble. See docs/inspect.md.`,
 		Example: `  fledge diff dist/web.img rebuilt/web.img

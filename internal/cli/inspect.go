@@ -32,7 +32,7 @@ func (p *Program) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect ARTIFACT [PATH...]",
 		Short: "Show what is in an artifact",
-		Long: `Show what is in an artifact: an ext4, squashfs or xfs image, or a newc archive that is plain or compressed with gzip or zstd.
+		Long: `Show what is in an artifact: an ext4, squashfs, xfs or btrfs image, or a newc archive that is plain or compressed with gzip or zstd.
 
 It needs no root and no mount. What the file is its bytes decide, not its name. Without PATH everything is listed, else each PATH and
 what is below it. A name that is not plain is shown as a quoted string. See docs/inspect.md.`,
@@ -227,7 +227,7 @@ func belowOneOf(roots map[string]bool, name string) bool {
 
 // printListing prints the facts about an artifact and a line for each entry.
 func printListing(ctx context.Context, w io.Writer, name string, a *artifact.Artifact, list []*artifact.Entry) error {
-	what := map[string]string{"ext4": "ext4 image", "squashfs": "squashfs image", "xfs": "xfs image", "cpio": "newc archive"}[a.Format()]
+	what := map[string]string{"ext4": "ext4 image", "squashfs": "squashfs image", "xfs": "xfs image", "btrfs": "btrfs image", "cpio": "newc archive"}[a.Format()]
 	fmt.Fprintf(w, "%s: %s, %s\n", shown(name), what, bytesAndSize(a.Size))
 	for _, f := range facts(a) {
 		fmt.Fprintf(w, "  %-14s%s\n", f[0], f[1])
@@ -312,6 +312,16 @@ func facts(a *artifact.Artifact) [][2]string {
 		add("inodes", "%d of %d bytes, %d of them free", x.Inodes, x.InodeSize, x.FreeInodes)
 		add("groups", "%d", x.Groups)
 		add("log", "%s", bytesAndSize(x.LogBytes))
+	case a.Btrfs != nil:
+		x := btrfsJSONOf(a)
+		add("uuid", "%s", x.UUID)
+		add("label", "%q", x.Label)
+		add("features", "%s", strings.Join(x.Features, " "))
+		add("size", "%s, %s used", bytesAndSize(int64(x.TotalBytes)), size(int64(x.BytesUsed)))
+		add("sectors", "%d bytes", x.SectorSize)
+		add("nodes", "%d bytes", x.NodeSize)
+		add("profiles", "data %s, metadata %s", x.DataProfile, x.MetadataProfile)
+		add("generation", "%d", x.Generation)
 	case a.Image != nil:
 		x := imageJSONOf(a)
 		add("uuid", "%s", x.UUID)
@@ -370,7 +380,7 @@ func census(list []*artifact.Entry) string {
 type (
 	artifactJSON struct {
 		Path   string `json:"path"`
-		Format string `json:"format,omitempty"` // "ext4", "squashfs", "xfs" or "cpio"
+		Format string `json:"format,omitempty"` // "ext4", "squashfs", "xfs", "btrfs" or "cpio"
 		Size   int64  `json:"size"`             // bytes
 
 		ContentDigest string `json:"content_digest,omitempty"` // with --content-digest
@@ -423,6 +433,19 @@ type (
 		FreeInodes         uint64   `json:"free_inodes"`
 		Groups             uint32   `json:"groups"`
 		LogBytes           int64    `json:"log_bytes"`
+	}
+
+	btrfsJSON struct {
+		UUID            string   `json:"uuid"`
+		Label           string   `json:"label"`
+		Features        []string `json:"features"`
+		SectorSize      uint32   `json:"sector_size"`
+		NodeSize        uint32   `json:"node_size"`
+		TotalBytes      uint64   `json:"total_bytes"`
+		BytesUsed       uint64   `json:"bytes_used"`
+		DataProfile     string   `json:"data_profile"` // "single" or "DUP"
+		MetadataProfile string   `json:"metadata_profile"`
+		Generation      uint64   `json:"generation"`
 	}
 
 	archiveJSON struct {
@@ -523,6 +546,16 @@ func xfsJSONOf(a *artifact.Artifact) xfsJSON {
 		Label: label, Features: append([]string{}, sb.Features()...), BlockSize: sb.BlockSize, DirectoryBlockSize: sb.DirBlockSize, SectorSize: sb.SectorSize,
 		Blocks: sb.Blocks, FreeBlocks: sb.FreeBlocks, FreeBytes: sb.FreeBlocks * uint64(sb.BlockSize), InodeSize: sb.InodeSize, Inodes: sb.Inodes,
 		FreeInodes: sb.FreeInodes, Groups: sb.Groups, LogBytes: int64(sb.LogBlocks) * int64(sb.BlockSize),
+	}
+}
+
+func btrfsJSONOf(a *artifact.Artifact) btrfsJSON {
+	sb := a.Btrfs.Super()
+	label, _ := text(sb.Label)
+	return btrfsJSON{
+		UUID:  fmt.Sprintf("%x-%x-%x-%x-%x", sb.FSID[:4], sb.FSID[4:6], sb.FSID[6:8], sb.FSID[8:10], sb.FSID[10:]),
+		Label: label, Features: sb.Features(), SectorSize: sb.SectorSize, NodeSize: sb.NodeSize, TotalBytes: sb.TotalBytes, BytesUsed: sb.BytesUsed,
+		DataProfile: a.Btrfs.DataProfile(), MetadataProfile: a.Btrfs.MetadataProfile(), Generation: sb.Generation,
 	}
 }
 
@@ -627,6 +660,8 @@ func printInspectJSON(ctx context.Context, w io.Writer, about artifactJSON, a *a
 		value = squashfsJSONOf(a)
 	case a.XFS != nil:
 		value = xfsJSONOf(a)
+	case a.Btrfs != nil:
+		value = btrfsJSONOf(a)
 	default:
 		value = archiveJSONOf(a.Archive)
 	}

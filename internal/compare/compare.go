@@ -176,6 +176,8 @@ func (c *comparison) structures() error {
 		return c.squashfs()
 	case c.a.XFS != nil && c.b.XFS != nil:
 		return c.xfs()
+	case c.a.Btrfs != nil && c.b.Btrfs != nil:
+		return c.btrfs()
 	case c.a.Archive != nil && c.b.Archive != nil:
 		c.archives()
 	}

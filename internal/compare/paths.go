@@ -195,6 +195,8 @@ func blockSize(a *artifact.Artifact) uint32 {
 		return a.Squashfs.Super().BlockSize
 	case a.XFS != nil:
 		return a.XFS.Super().BlockSize
+	case a.Btrfs != nil:
+		return a.Btrfs.Super().SectorSize
 	}
 	return 0
 }

@@ -60,8 +60,8 @@ var may = map[string][]string{
 	"internal/outfile":  {"golang.org/x/sys/unix"},
 	"internal/ext4read": {},
 	"internal/gha":      {"internal/spelling", "github.com/sethvargo/go-githubactions", "golang.org/x/sys/unix"},
-	"internal/artifact": {"build/content", "internal/ext4read", "internal/squashfsread", "internal/xfsread", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
-	"internal/compare":  {"internal/artifact", "internal/ext4read", "internal/squashfsread", "internal/xfsread"},
+	"internal/artifact": {"build/content", "internal/ext4read", "internal/btrfsread", "internal/squashfsread", "internal/xfsread", "github.com/cavaliergopher/cpio", "github.com/klauspost/compress/"},
+	"internal/compare":  {"internal/artifact", "internal/ext4read", "internal/btrfsread", "internal/squashfsread", "internal/xfsread"},
 	"internal/action":   {"attest/oidc", "build", "build/config", "internal/cli", "internal/gha", "internal/merge", "internal/outfile", "internal/plan", "internal/release", "internal/summary", "manifest"},
 	"cmd/fledge":        {"internal/action", "internal/cli", "internal/outfile", "golang.org/x/crypto/x509roots/fallback", "golang.org/x/term"},
 
@@ -69,6 +69,7 @@ var may = map[string][]string{
 
 	"internal/squashfsread": {"github.com/klauspost/compress/"},
 	"internal/xfsread":      {},
+	"internal/btrfsread":    {"github.com/klauspost/compress/"},
 	"internal/verifytarget": {"attest/statement", "attest/verify", "build/fetch", "build/fetch/", "manifest"},
 }
 
