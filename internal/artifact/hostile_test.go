@@ -18,8 +18,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/volant/fledge-action/internal/ext4read"
-	"github.com/volant/fledge-action/internal/squashfsread"
 	nc "github.com/volant/fledge-action/internal/newctest"
+	"github.com/volant/fledge-action/internal/squashfsread"
 )
 
 // patched gives a string with other bytes at a place.

@@ -23,6 +23,10 @@ type File struct {
 // Read lists the files of a package for which take returns true, in the archive's order.
 // Folders are not listed.
 func Read(deb []byte, take func(name string) bool) ([]File, error) {
+	return read(deb, take, MaxInflated)
+}
+
+func read(deb []byte, take func(name string) bool, most int64) ([]File, error) {
 	data, err := member(deb, "data.tar.")
 	if err != nil {
 		return nil, err
@@ -31,10 +35,10 @@ func Read(deb []byte, take func(name string) bool) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data.tar.xz: %w", err)
 	}
-	limited := &io.LimitedReader{R: plain, N: MaxInflated + 1}
+	limited := &io.LimitedReader{R: plain, N: most + 1}
 	files, err := entries(tar.NewReader(limited), take)
 	if limited.N == 0 {
-		return nil, fmt.Errorf("data.tar.xz: more than %d bytes", MaxInflated)
+		return nil, fmt.Errorf("data.tar.xz: more than %d bytes", most)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data.tar.xz: %w", err)
