@@ -149,7 +149,7 @@ func (p *Program) build(cmd *cobra.Command, f buildFlags) error {
 	r.Version = f.version
 	r.Lock, r.Locked, r.Release, r.AllowUnbootable = pins, f.locked, p.isRelease(), f.unbootable
 	r.LeaveOut = f.leaveOut
-	if r.Mounter, err = p.mounter(cmd.Context(), cfg, f.output); err != nil {
+	if r.Mounter, err = p.mounter(cmd.Context(), cfg, f.output, report); err != nil {
 		return err
 	}
 	r.ContentDigest = f.twice || f.recorded(plan, r.SBOM)

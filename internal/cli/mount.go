@@ -39,7 +39,7 @@ func (p *Program) mountCommand() *cobra.Command {
 
 // mounter is who has the kernel write the image, nil for an image that needs no kernel.
 // output is where the artifact goes.
-func (p *Program) mounter(ctx context.Context, cfg *config.Config, output string) (loop.Mounter, error) {
+func (p *Program) mounter(ctx context.Context, cfg *config.Config, output string, report *reporter) (loop.Mounter, error) {
 	kind := loop.Type(cfg.Filesystem.Type)
 	if cfg.Strategy != config.OCIRootfs || kind != loop.XFS && kind != loop.Btrfs {
 		return nil, nil
@@ -52,6 +52,7 @@ func (p *Program) mounter(ctx context.Context, cfg *config.Config, output string
 		if err != nil {
 			return nil, err // not a Mounter that is a nil pointer
 		}
+		report.detail("a container beside this one will mount the image, over the Docker socket")
 		return m, nil
 	})
 }

@@ -58,14 +58,14 @@ func TestOnlyAKernelsImageIsMounted(t *testing.T) {
 		{Strategy: config.OCIRootfs, Filesystem: config.Filesystem{Type: "squashfs"}},
 		{Strategy: config.Initramfs, Filesystem: config.Filesystem{Type: "xfs"}},
 	} {
-		if m, err := p.mounter(t.Context(), &c, "x.img"); m != nil || err != nil {
+		if m, err := p.mounter(t.Context(), &c, "x.img", p.reporter(false, true)); m != nil || err != nil {
 			t.Errorf("%s %s: %T, %v", c.Strategy, c.Filesystem.Type, m, err)
 		}
 	}
 	if _, grace := p.Interruption(); grace != defaultGrace {
 		t.Errorf("a build that mounts nothing has %v to clean up", grace)
 	}
-	p.mounter(t.Context(), &config.Config{Strategy: config.OCIRootfs, Filesystem: config.Filesystem{Type: "btrfs"}}, "x.img")
+	p.mounter(t.Context(), &config.Config{Strategy: config.OCIRootfs, Filesystem: config.Filesystem{Type: "btrfs"}}, "x.img", p.reporter(false, true))
 	if _, grace := p.Interruption(); grace != mountGrace {
 		t.Errorf("a build that mounts has %v to clean up", grace)
 	}

@@ -153,7 +153,7 @@ func (p *Program) buildAgain(ctx context.Context, f verifyFlags, request build.R
 	full.Version = request.Version
 	full.Lock, full.Locked, full.AllowUnbootable = request.Lock, request.Locked, request.AllowUnbootable
 	var err error
-	if full.Mounter, err = p.mounter(ctx, full.Config, output); err != nil {
+	if full.Mounter, err = p.mounter(ctx, full.Config, output, report); err != nil {
 		return nil, err
 	}
 	result, err := build.Build(ctx, full)
