@@ -52,10 +52,15 @@ func both(t *testing.T, test func(t *testing.T, kind Type)) {
 	}
 }
 
-// newImage is a file in a folder of its own.
+// newImage is a file in a folder of its own, in memory: the kernel syncs it often.
 func newImage(t testing.TB) *os.File {
 	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "test.img"))
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=1g"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	f, err := os.Create(filepath.Join(dir, "test.img"))
 	if err != nil {
 		t.Fatal(err)
 	}

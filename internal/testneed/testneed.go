@@ -14,7 +14,7 @@
 // fetched the Debian packages of the action's image), "sigstore" and "cosign" (make e2e-sigstore-tools has built its
 // programs), "docker" (a Docker daemon can be started, see internal/dockertest),
 // "programs" (the machine's own are ELF files with libraries), "proc" and
-// "full" (/proc, /dev/full), "fifo", "tmpfile" and "sparse" (the temporary folder
+// "full" (/proc, /dev/full), "xfs" and "btrfs" (the kernel has them), "fifo", "tmpfile" and "sparse" (the temporary folder
 // takes FIFOs, O_TMPFILE, files of 2 TiB).
 package testneed
 
