@@ -70,7 +70,7 @@ func needKernelBuilt(t *testing.T, format string) build {
 	testneed.Tool(t, "mkfs."+format, kernelFormats[format][0])
 	source, fledge, kestrel := needShortLinks(t), needProgram(t), needAgent(t)
 	return kernelBuilt[format].get(t, func() (build, error) {
-		return runFledgeFor("type = \""+format+"\"", fledge, kestrel, source, filepath.Join(scratch, format), 0, "--locked=false")
+		return runFledgeFor("type = \""+format+"\"", fledge, kestrel, source, filepath.Join(scratch, format), 0, "--check-reproducible", "--locked=false")
 	})
 }
 
