@@ -18,7 +18,7 @@ packages=(
   squashfs-tools          # unsquashfs, mksquashfs
   xfsprogs btrfs-progs    # mkfs, and what checks xfs and btrfs
   cpio libarchive-tools gzip pigz zstd busybox-static tar
-  mount util-linux file shellcheck
+  mount util-linux file shellcheck python3
 )
 
 # Other sources' Docker brings its own containerd and runc along, and conflicts with
