@@ -74,7 +74,7 @@ func (b *bench) buildOnce(ctx context.Context, config, out string) (sample, int6
 	if err != nil {
 		return sample{}, 0, err
 	}
-	size, err := fileSize(filepath.Join(dir, out))
+	size, err := stored(filepath.Join(dir, out))
 	return s, size, err
 }
 

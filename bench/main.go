@@ -41,7 +41,7 @@ func run(ctx context.Context) error {
 	images := flag.String("images", "small,big,huge", "images to build")
 	archive := flag.Bool("archive", false, "measure the compression of an initramfs instead of images")
 	initramfs := flag.Bool("initramfs", false, "measure whole builds of an initramfs instead of images")
-	squashfs := flag.Bool("squashfs", false, "measure whole builds of a squashfs beside mksquashfs instead of images")
+	formats := flag.Bool("formats", false, "measure whole builds of squashfs, xfs and btrfs beside the usual ways instead of images")
 	doc := flag.String("doc", "docs/benchmarks.md", "document to put the tables into")
 	program := flag.String("fledge", "", "fledge to measure (default: built from this module)")
 	flag.Parse()
@@ -71,14 +71,14 @@ func run(ctx context.Context) error {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	if *initramfs || *squashfs {
+	if *initramfs || *formats {
 		layout, err := e2e.Maker{Cache: cache, Log: io.Discard}.Image(ctx, e2e.Small)
 		if err != nil {
 			return err
 		}
 		bench, command := b.initramfsBench, initramfsCommand
-		if *squashfs {
-			bench, command = b.squashfsBench, squashfsCommand
+		if *formats {
+			bench, command = b.formatBench, formatsCommand
 		}
 		text, err := bench(ctx, layout, *rounds)
 		if err != nil {

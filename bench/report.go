@@ -103,7 +103,7 @@ const (
 	imageCommand     = "go run ./bench"
 	archiveCommand   = "go run ./bench -archive"
 	initramfsCommand = "go run ./bench -initramfs"
-	squashfsCommand  = "go run ./bench -squashfs"
+	formatsCommand   = "go run ./bench -formats"
 )
 
 func marks(command string) (begin, end string) {

@@ -99,11 +99,11 @@ func TestArchiveListIsAMixture(t *testing.T) {
 	}
 }
 
-func TestSquashfsRatiosArePairedByRound(t *testing.T) {
-	pair := squashfsPair{compression: "zstd", level: 3}
-	pair.fledge = packed{size: 90e6, samples: []sample{{CPU: 1, Wall: 1, Peak: 1}, {CPU: 4, Wall: 6, Peak: 2}}}
-	pair.peer = packed{size: 100e6, samples: []sample{{CPU: 2, Wall: 4, Peak: 3}, {CPU: 4, Wall: 8, Peak: 3}}}
-	text, err := squashfsReport([]squashfsPair{pair}, 2)
+func TestRatiosOfFormatsArePairedByRound(t *testing.T) {
+	pair := formatPair{format: "xfs", name: "xfs"}
+	pair.ours = packed{size: 90e6, samples: []sample{{CPU: 1, Wall: 1, Peak: 1}, {CPU: 4, Wall: 6, Peak: 2}}}
+	pair.theirs = packed{size: 100e6, samples: []sample{{CPU: 2, Wall: 4, Peak: 3}, {CPU: 4, Wall: 8, Peak: 3}}}
+	text, err := formatReport([]formatPair{pair}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
