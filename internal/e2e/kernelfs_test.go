@@ -132,16 +132,35 @@ func TestImagesByTheKernelBootWithAKernelOfModules(t *testing.T) {
 	}
 }
 
-// TestImagesByTheKernelAreRead inspects and checks them with fledge.
+// TestImagesByTheKernelAreRead has fledge look into them: it finds nothing wrong, shows what
+// they are, and the same content in both.
 func TestImagesByTheKernelAreRead(t *testing.T) {
+	digests := map[string]bool{}
 	for format := range kernelFormats {
 		b := needKernelBuilt(t, format)
-		out, err := exec.CommandContext(t.Context(), needProgram(t), "inspect", "--check", b.image).CombinedOutput()
-		if err != nil || string(out) != "no problems found\n" {
-			t.Errorf("fledge inspect --check of %s: %v: %s", format, err, out)
+		inspect := func(args ...string) string {
+			t.Helper()
+			out, err := exec.CommandContext(t.Context(), needProgram(t), append([]string{"inspect"}, args...)...).CombinedOutput()
+			if err != nil {
+				t.Errorf("fledge inspect %q of %s: %v: %s", args, format, err, tail(string(out), 20))
+			}
+			return string(out)
 		}
+		if out := inspect("--check", b.image); out != "no problems found\n" {
+			t.Errorf("%s: %s", format, out)
+		}
+		if out := inspect(b.image, "usr/bin/kestrel"); !strings.Contains(out, format+" image") || !strings.Contains(out, "kestrel") {
+			t.Errorf("%s: %s", format, out)
+		}
+		if out := inspect("--json", b.image, "usr/bin/kestrel"); !strings.Contains(out, `"`+format+`": {`) {
+			t.Errorf("%s: %s", format, out)
+		}
+		digests[inspect("--content-digest", b.image)] = true
 		if got, want := string(b.manifest), digest(t, b.image); !strings.Contains(got, want) {
 			t.Errorf("the manifest of %s lacks %s", format, want)
 		}
+	}
+	if len(digests) != 1 {
+		t.Errorf("content digests %v", digests)
 	}
 }
