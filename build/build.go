@@ -17,6 +17,7 @@ import (
 	"github.com/volant/fledge-action/build/image"
 	"github.com/volant/fledge-action/build/layer"
 	"github.com/volant/fledge-action/build/lock"
+	"github.com/volant/fledge-action/build/loop"
 	"github.com/volant/fledge-action/build/size"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/outfile"
@@ -105,8 +106,8 @@ func (b *builder) check() error {
 	if c.Strategy == config.OCIRootfs && c.Filesystem.Type == typeSquashfs {
 		b.warn(squashfsNeeds)
 	}
-	if t, ok := kernelType(c); ok {
-		b.warn(kernelNeeds(t))
+	if c.ByKernel() {
+		b.warn(kernelNeeds(loop.Type(c.Filesystem.Type)))
 	}
 	if b.Template != nil {
 		for _, w := range b.Template.Warnings {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/content"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/artifact"
@@ -50,13 +51,14 @@ func TestContentDigestIsThatOfTheArtifact(t *testing.T) {
 
 func TestWhatAKernelWritesAlwaysHasAContentDigest(t *testing.T) {
 	for _, format := range []string{"xfs", "btrfs"} {
-		b := &builder{}
+		r := Request{Config: &config.Config{Strategy: config.OCIRootfs, Filesystem: config.Filesystem{Type: format}}}
+		b := &builder{Request: r}
 		if err := b.digestContent(t.Context(), tree.New(), format); err != nil || b.result.Reproducible || !strings.HasPrefix(b.result.ContentDigest, "sha256:") {
 			t.Errorf("%s: %+v, %v", format, b.result, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		b = &builder{}
+		b = &builder{Request: r}
 		if err := b.digestContent(ctx, tree.New(), format); !errors.Is(err, context.Canceled) || b.result.ContentDigest != "" {
 			t.Errorf("%s, cancelled: %+v, %v", format, b.result, err)
 		}

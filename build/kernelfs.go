@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/volant/fledge-action/build/config"
 	"github.com/volant/fledge-action/build/loop"
 	"github.com/volant/fledge-action/build/tree"
 	"github.com/volant/fledge-action/internal/outfile"
@@ -20,20 +19,13 @@ func kernelNeeds(t loop.Type) string {
 		"%s; the kernel writes it, so its bytes are not reproducible, only what is in it: two builds have the same content digest; see docs/loop.md", t, t, since, config)
 }
 
-// kernelType is the filesystem that only the kernel writes; false for others.
-func kernelType(c *config.Config) (loop.Type, bool) {
-	t := loop.Type(c.Filesystem.Type)
-	return t, c.Strategy == config.OCIRootfs && (t == loop.XFS || t == loop.Btrfs)
-}
-
 // checkKernel finds out before anything is fetched whether this machine can write the
 // filesystem.
 func (b *builder) checkKernel(ctx context.Context) error {
-	t, ok := kernelType(b.Config)
-	if !ok {
+	if !b.Config.ByKernel() {
 		return nil
 	}
-	return loop.Check(ctx, loop.Options{Type: t, Mounter: b.Mounter, Path: b.ToolPath})
+	return loop.Check(ctx, loop.Options{Type: loop.Type(b.Config.Filesystem.Type), Mounter: b.Mounter, Path: b.ToolPath})
 }
 
 // kernelFS is the medium of a filesystem that the kernel writes.
@@ -54,7 +46,7 @@ func newKernelFS(b *builder, out *outfile.File) (*kernelFS, error) {
 // write has the filesystem written and reads it once more for its digest.
 func (k *kernelFS) write(ctx context.Context, t *tree.Tree, mapped string) (Artifact, error) {
 	b := k.b
-	kind, _ := kernelType(b.Config)
+	kind := loop.Type(b.Config.Filesystem.Type)
 	b.stage("writing the %s filesystem", kind)
 	id := b.identity(mapped)
 	st, err := loop.Write(ctx, k.out.File, t, loop.Options{

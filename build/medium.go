@@ -28,8 +28,7 @@ func (b *builder) medium(out *outfile.File) (medium, error) {
 		return newArchive(b, out)
 	case b.Config.Filesystem.Type == typeSquashfs:
 		return newReadOnly(b, out)
-	}
-	if _, ok := kernelType(b.Config); ok {
+	case b.Config.ByKernel():
 		return newKernelFS(b, out)
 	}
 	return &rootfs{Writer: ext4.NewWriter(out), b: b, out: out}, nil

@@ -189,13 +189,19 @@ func (k *checker) mapsInit() bool {
 	})
 }
 
+// byKernel tells whether the type is one that only the kernel writes.
+func (f Filesystem) byKernel() bool { return f.Type == "xfs" || f.Type == "btrfs" }
+
+// ByKernel tells whether the artifact is a filesystem that only the kernel writes: it takes
+// privileges, and its bytes are others in each build.
+func (c *Config) ByKernel() bool { return c.Strategy == OCIRootfs && c.Filesystem.byKernel() }
+
 // checkBuilder refuses a builder that does not write the type.
 func (f Filesystem) checkBuilder() error {
-	byKernel := f.Type == "xfs" || f.Type == "btrfs"
 	switch {
-	case f.Builder == "loop" && !byKernel:
+	case f.Builder == "loop" && !f.byKernel():
 		return fmt.Errorf("%s is written without a loop device; remove builder", f.Type)
-	case f.Builder == "userspace" && byKernel:
+	case f.Builder == "userspace" && f.byKernel():
 		return fmt.Errorf("only the kernel writes %s; remove builder, or use type = \"ext4\" or \"squashfs\"", f.Type)
 	}
 	return nil

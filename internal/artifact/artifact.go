@@ -195,15 +195,14 @@ func (a *Artifact) Content(ctx context.Context, e *Entry) (io.ReadCloser, error)
 	if e.Type != File {
 		return nil, fmt.Errorf("%q is a %s, which has no content", e.Name, e.Type)
 	}
-	switch {
-	case a.Squashfs != nil:
-		return a.squashfsContent(e)
-	case a.XFS != nil:
-		return a.xfsContent(e)
-	case a.Btrfs != nil:
-		return a.btrfsContent(e)
-	case a.Archive != nil:
+	if a.Archive != nil {
 		return a.archiveContent(ctx, e)
+	}
+	switch f, err := a.file(e); {
+	case err != nil:
+		return nil, fmt.Errorf("opening %q: %w", e.Name, err)
+	case f != nil:
+		return section{io.NewSectionReader(f, 0, e.Size)}, nil
 	}
 	in, err := a.Image.Inode(uint32(e.Inode))
 	if err != nil {

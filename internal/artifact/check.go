@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/volant/fledge-action/internal/btrfsread"
 	"github.com/volant/fledge-action/internal/ext4read"
 	"github.com/volant/fledge-action/internal/squashfsread"
 	"github.com/volant/fledge-action/internal/xfsread"
@@ -18,23 +19,19 @@ func Check(ctx context.Context, r io.ReaderAt, size int64, opt Options) ([]strin
 	if err != nil {
 		return nil, err
 	}
+	// Without verifying, so that Check finds all that is wrong.
+	var f interface {
+		Check(ctx context.Context) ([]string, error)
+	}
 	switch kind {
 	case kindExt4:
 		return checkImage(ctx, r, size)
 	case kindSquashfs:
-		f, err := squashfsread.Open(r, size, squashfsread.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return f.Check(ctx)
+		f, err = squashfsread.Open(r, size, squashfsread.Options{})
 	case kindXFS:
-		f, err := xfsread.Open(r, size, xfsread.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return f.Check(ctx)
+		f, err = xfsread.Open(r, size, xfsread.Options{})
 	case kindBtrfs:
-		return checkBtrfs(ctx, r, size)
+		f, err = btrfsread.Open(r, size, btrfsread.Options{})
 	default:
 		a, err := Open(ctx, r, size, opt)
 		if err != nil {
@@ -42,6 +39,10 @@ func Check(ctx context.Context, r io.ReaderAt, size int64, opt Options) ([]strin
 		}
 		return a.Archive.Problems, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	return f.Check(ctx)
 }
 
 func checkImage(ctx context.Context, r io.ReaderAt, size int64) ([]string, error) {

@@ -13,22 +13,10 @@ func (a *Artifact) openImage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := budget{opt: &a.opt}
-	err = f.Walk(func(name string, in *ext4read.Inode) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		e := imageEntry(name, in)
-		a.Entries = append(a.Entries, e)
-		return b.add(e, len(name))
-	})
-	if err != nil {
-		return err
-	}
-	sortEntries(a.Entries)
-	linkGroups(a.Entries, func(e *Entry) (uint64, bool) { return e.Inode, e.Type != Dir })
 	a.Image = f
-	return nil
+	return a.gather(ctx, func(add func(*Entry) error) error {
+		return f.Walk(func(name string, in *ext4read.Inode) error { return add(imageEntry(name, in)) })
+	}, byNumber)
 }
 
 func imageEntry(name string, in *ext4read.Inode) *Entry {
@@ -55,15 +43,18 @@ func (a *Artifact) Data(e *Entry) ([]Range, error) {
 	if e.Type != File || e.Size == 0 {
 		return nil, nil
 	}
-	switch {
-	case a.Squashfs != nil:
-		return a.squashfsData(e)
-	case a.XFS != nil:
-		return a.xfsData(e)
-	case a.Btrfs != nil:
-		return a.btrfsData(e)
-	case a.Archive != nil:
+	if a.Archive != nil {
 		return []Range{{0, e.Size}}, nil
+	}
+	switch f, err := a.file(e); {
+	case err != nil:
+		return nil, fmt.Errorf("mapping %q: %w", e.Name, err)
+	case f != nil:
+		var list []Range
+		for _, r := range f.Data() {
+			list = append(list, Range{r[0], r[1]})
+		}
+		return list, nil
 	}
 	in, err := a.Image.Inode(uint32(e.Inode))
 	if err != nil {

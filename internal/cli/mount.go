@@ -40,12 +40,11 @@ func (p *Program) mountCommand() *cobra.Command {
 // mounter is who has the kernel write the image, nil for an image that needs no kernel.
 // output is where the artifact goes.
 func (p *Program) mounter(ctx context.Context, cfg *config.Config, output string, report *reporter) (loop.Mounter, error) {
-	kind := loop.Type(cfg.Filesystem.Type)
-	if cfg.Strategy != config.OCIRootfs || kind != loop.XFS && kind != loop.Btrfs {
+	if !cfg.ByKernel() {
 		return nil, nil
 	}
 	p.interruption.Store(&interruption{interrupted, mountGrace})
-	return chooseMounter(kind, loop.Local{}.Available(), func() (loop.Mounter, error) {
+	return chooseMounter(loop.Type(cfg.Filesystem.Type), loop.Local{}.Available(), func() (loop.Mounter, error) {
 		m, err := sibling.Open(ctx, sibling.Options{
 			DockerHost: p.Getenv("DOCKER_HOST"), Executable: p.Executable, Dirs: p.socketDirs(output),
 		})

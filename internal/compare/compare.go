@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/volant/fledge-action/internal/artifact"
 )
@@ -194,6 +195,24 @@ func (c *comparison) structure(where, field string, a, b any) {
 // field is a named value of a structure.
 type field struct{ name, value string }
 
+// readerField is what each reader tells of a field.
+type readerField = struct {
+	Name   string
+	Offset int
+	Size   int
+	Value  string
+}
+
+// fieldsOf takes what is compared of a reader's fields.
+func fieldsOf[F ~readerField](list []F) []field {
+	out := make([]field, 0, len(list))
+	for _, f := range list {
+		x := readerField(f)
+		out = append(out, field{x.Name, x.Value})
+	}
+	return out
+}
+
 // fields notes what differs between two lists of fields. A field that one of
 // them lacks is "none" there.
 func (c *comparison) fields(where string, a, b []field) {
@@ -218,6 +237,36 @@ func (c *comparison) fields(where string, a, b []field) {
 
 // none stands for a value that is not there.
 const none = "none"
+
+// inodeFields compares what only the format knows about the names that both artifacts
+// have: their numbers, and the fields that read gives.
+func (c *comparison) inodeFields(read func(*artifact.Artifact, *artifact.Entry) ([]field, error)) error {
+	return c.both(func(a, b *artifact.Entry) error {
+		if toldBefore(a, b) {
+			return nil
+		}
+		x, err := read(c.a, a)
+		if err != nil {
+			return fmt.Errorf("first artifact: %w", err)
+		}
+		y, err := read(c.b, b)
+		if err != nil {
+			return fmt.Errorf("second artifact: %w", err)
+		}
+		where := inodeOf(a)
+		c.structure(where, "number", a.Inode, b.Inode)
+		c.fields(where, x, y)
+		return nil
+	})
+}
+
+// toldBefore says that a name's inode has been compared by an earlier name of it.
+func toldBefore(a, b *artifact.Entry) bool {
+	return a.LinkOf != "" && a.LinkOf != a.Name && a.LinkOf == b.LinkOf
+}
+
+// inodeOf is what an inode is called in differences.
+func inodeOf(e *artifact.Entry) string { return "inode of " + strconv.Quote(e.Name) }
 
 // both calls fn for every name that both artifacts have, in byte order.
 func (c *comparison) both(fn func(a, b *artifact.Entry) error) error {

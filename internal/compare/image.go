@@ -3,7 +3,6 @@ package compare
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"github.com/volant/fledge-action/internal/artifact"
@@ -14,7 +13,7 @@ import (
 func (c *comparison) images() error {
 	a, b := c.a.Image, c.b.Image
 	c.structure("image", "size", c.a.Size, c.b.Size)
-	c.fields("superblock", imageFields(a.SuperFields()), imageFields(b.SuperFields()))
+	c.fields("superblock", fieldsOf(a.SuperFields()), fieldsOf(b.SuperFields()))
 	c.structure("superblock", "features", strings.Join(a.Super().Features(), " "), strings.Join(b.Super().Features(), " "))
 	if err := c.groups(a, b); err != nil {
 		return err
@@ -23,14 +22,6 @@ func (c *comparison) images() error {
 		return err
 	}
 	return c.both(c.inodes)
-}
-
-func imageFields(list []ext4read.Field) []field {
-	out := make([]field, 0, len(list))
-	for _, f := range list {
-		out = append(out, field{f.Name, f.Value})
-	}
-	return out
 }
 
 func (c *comparison) groups(a, b *ext4read.FS) error {
@@ -48,7 +39,7 @@ func (c *comparison) groups(a, b *ext4read.FS) error {
 		if err != nil {
 			return fmt.Errorf("second artifact: %w", err)
 		}
-		c.fields(fmt.Sprintf("group %d", g), imageFields(x), imageFields(y))
+		c.fields(fmt.Sprintf("group %d", g), fieldsOf(x), fieldsOf(y))
 	}
 	return nil
 }
@@ -62,7 +53,7 @@ func (c *comparison) journals(a, b *ext4read.FS) error {
 	if err != nil {
 		return fmt.Errorf("second artifact: %w", err)
 	}
-	c.fields("journal", imageFields(x), imageFields(y))
+	c.fields("journal", fieldsOf(x), fieldsOf(y))
 	if x == nil || y == nil {
 		return nil
 	}
@@ -168,8 +159,8 @@ var derived = map[string]bool{
 
 // inodes compares what only ext4 knows about a name.
 func (c *comparison) inodes(a, b *artifact.Entry) error {
-	if a.LinkOf != "" && a.LinkOf != a.Name && a.LinkOf == b.LinkOf {
-		return nil // told at the first name
+	if toldBefore(a, b) {
+		return nil
 	}
 	x, err := c.a.Image.Inode(uint32(a.Inode))
 	if err != nil {
@@ -179,7 +170,7 @@ func (c *comparison) inodes(a, b *artifact.Entry) error {
 	if err != nil {
 		return fmt.Errorf("second artifact: %w", err)
 	}
-	where := "inode of " + strconv.Quote(a.Name)
+	where := inodeOf(a)
 	c.structure(where, "number", a.Inode, b.Inode)
 	c.structure(where, "atime", timeText(x.Atime), timeText(y.Atime))
 	c.structure(where, "ctime", timeText(x.Ctime), timeText(y.Ctime))

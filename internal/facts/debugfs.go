@@ -34,7 +34,7 @@ func FromDebugfs(ctx context.Context, debugfs, image, scratch string, o Options)
 		f.Name = name
 		set[name] = f
 	}
-	group(set, inode)
+	Group(set, inode)
 	return set, nil
 }
 

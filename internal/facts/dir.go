@@ -28,7 +28,7 @@ func FromDir(ctx context.Context, root string, o Options) (Set, error) {
 	if err := d.walk(ctx, "."); err != nil {
 		return nil, err
 	}
-	group(d.set, d.inode)
+	Group(d.set, d.inode)
 	return d.set, nil
 }
 

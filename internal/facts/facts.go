@@ -91,8 +91,8 @@ func (e *extents) add(start, end int64) {
 func roundUp(n int64) int64   { return (n + Block - 1) / Block * Block }
 func roundDown(n int64) int64 { return n / Block * Block }
 
-// group fills in LinkGroup from the inode of each name.
-func group[K comparable](s Set, inode map[string]K) {
+// Group fills in LinkGroup from the inode of each name.
+func Group[K comparable](s Set, inode map[string]K) {
 	names := map[K][]string{}
 	for _, name := range s.Names() {
 		if s[name].Type != "dir" {

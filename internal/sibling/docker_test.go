@@ -59,8 +59,8 @@ func begin(t *testing.T, kind loop.Type) *stage {
 	if err := os.Chmod(s.volume, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = s.Command(t.Context(), "run", "-i", "--rm", "--name", probeName, "--network", "host", "-v", s.Socket+":/var/run/docker.sock", "-v", s.volume+":/work",
-		name, "build", string(kind), "/work/image")
+	s.cmd = s.Command(t.Context(), "run", "-i", "--rm", "--name", probeName, "--network", "host", "-v", s.Socket+":/var/run/docker.sock", "-v", s.volume+":/data",
+		name, "build", string(kind), "/data/image")
 	s.cmd.Stderr = &s.stderr
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *stage) attached(t *testing.T) string {
 			continue // detached just now
 		}
 		name := strings.TrimSpace(string(text))
-		if have, err := os.Stat(name); err == nil && os.SameFile(have, want) || name == "/work/image" {
+		if have, err := os.Stat(name); err == nil && os.SameFile(have, want) || name == "/data/image" {
 			return d
 		}
 	}

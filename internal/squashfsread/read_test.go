@@ -26,7 +26,7 @@ import (
 func factsOf(t testing.TB, f *FS) facts.Set {
 	t.Helper()
 	types := []string{TypeDir: "dir", TypeFile: "file", TypeSymlink: "symlink", TypeBlock: "block", TypeChar: "char", TypeFIFO: "fifo", TypeSocket: "socket"}
-	s, groups := facts.Set{}, map[uint64][]string{}
+	s, inodes := facts.Set{}, map[string]uint64{}
 	err := f.Walk(func(name string, in *Inode) error {
 		x := facts.Fact{
 			Name: name, Type: types[in.Type], Mode: uint32(in.Mode), UID: in.UID, GID: in.GID, Mtime: facts.Time{Sec: in.Mtime.Unix()},
@@ -34,7 +34,7 @@ func factsOf(t testing.TB, f *FS) facts.Set {
 		}
 		if in.Type != TypeDir {
 			x.Links = uint64(in.Links)
-			groups[in.Ref] = append(groups[in.Ref], name)
+			inodes[name] = in.Ref
 		}
 		if in.Type == TypeBlock || in.Type == TypeChar {
 			x.Rdev = fmt.Sprintf("%d:%d", in.Rdev.Major, in.Rdev.Minor)
@@ -56,15 +56,7 @@ func factsOf(t testing.TB, f *FS) facts.Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, names := range groups {
-		if len(names) > 1 {
-			for _, name := range names {
-				x := s[name]
-				x.LinkGroup = names
-				s[name] = x
-			}
-		}
-	}
+	facts.Group(s, inodes)
 	return s
 }
 

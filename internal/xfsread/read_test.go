@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,7 +25,7 @@ import (
 func factsOf(t testing.TB, f *FS) facts.Set {
 	t.Helper()
 	types := map[uint16]string{TypeDir: "dir", TypeFile: "file", TypeSymlink: "symlink", TypeBlock: "block", TypeChar: "char", TypeFIFO: "fifo", TypeSocket: "socket"}
-	s, groups := facts.Set{}, map[uint64][]string{}
+	s, inodes := facts.Set{}, map[string]uint64{}
 	err := f.Walk(func(name string, in *Inode) error {
 		x := facts.Fact{
 			Name: name, Type: types[in.Type], Mode: uint32(in.Mode), UID: in.UID, GID: in.GID, Mtime: facts.Time{Sec: in.Mtime.Unix(), Nsec: int64(in.Mtime.Nanosecond())},
@@ -34,7 +33,7 @@ func factsOf(t testing.TB, f *FS) facts.Set {
 		}
 		if in.Type != TypeDir {
 			x.Links = uint64(in.Links)
-			groups[in.Number] = append(groups[in.Number], name)
+			inodes[name] = in.Number
 		}
 		if in.Type == TypeBlock || in.Type == TypeChar {
 			x.Rdev = fmt.Sprintf("%d:%d", in.Rdev.Major, in.Rdev.Minor)
@@ -51,15 +50,7 @@ func factsOf(t testing.TB, f *FS) facts.Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, names := range groups {
-		slices.Sort(names)
-		for _, name := range names {
-			if x := s[name]; len(names) > 1 {
-				x.LinkGroup = names
-				s[name] = x
-			}
-		}
-	}
+	facts.Group(s, inodes)
 	return s
 }
 
