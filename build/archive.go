@@ -8,23 +8,10 @@ import (
 
 	"github.com/volant/fledge-action/build/initramfs"
 	"github.com/volant/fledge-action/build/tree"
-	"github.com/volant/fledge-action/internal/outfile"
 )
 
 // archive is the medium of strategy initramfs.
-type archive struct {
-	*spool
-	b   *builder
-	out *outfile.File
-}
-
-func newArchive(b *builder, out *outfile.File) (*archive, error) {
-	s, err := newSpool(b.TempDir)
-	if err != nil {
-		return nil, err
-	}
-	return &archive{spool: s, b: b, out: out}, nil
-}
+type archive struct{ pending }
 
 func (b *builder) compression() initramfs.Compression {
 	return initramfs.Compression(b.Config.Initramfs.Compression)

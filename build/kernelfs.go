@@ -6,7 +6,6 @@ import (
 
 	"github.com/volant/fledge-action/build/loop"
 	"github.com/volant/fledge-action/build/tree"
-	"github.com/volant/fledge-action/internal/outfile"
 )
 
 // kernelNeeds is what every build of an xfs or btrfs says.
@@ -29,19 +28,7 @@ func (b *builder) checkKernel(ctx context.Context) error {
 }
 
 // kernelFS is the medium of a filesystem that the kernel writes.
-type kernelFS struct {
-	*spool
-	b   *builder
-	out *outfile.File
-}
-
-func newKernelFS(b *builder, out *outfile.File) (*kernelFS, error) {
-	s, err := newSpool(b.TempDir)
-	if err != nil {
-		return nil, err
-	}
-	return &kernelFS{spool: s, b: b, out: out}, nil
-}
+type kernelFS struct{ pending }
 
 // write has the filesystem written and reads it once more for its digest.
 func (k *kernelFS) write(ctx context.Context, t *tree.Tree, mapped string) (Artifact, error) {

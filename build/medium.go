@@ -23,15 +23,22 @@ type medium interface {
 
 // medium makes the one of the strategy.
 func (b *builder) medium(out *outfile.File) (medium, error) {
+	var of func(pending) medium
 	switch {
 	case b.Config.Strategy == config.Initramfs:
-		return newArchive(b, out)
+		of = func(p pending) medium { return &archive{p} }
 	case b.Config.Filesystem.Type == typeSquashfs:
-		return newReadOnly(b, out)
+		of = func(p pending) medium { return &readOnly{p} }
 	case b.Config.ByKernel():
-		return newKernelFS(b, out)
+		of = func(p pending) medium { return &kernelFS{p} }
+	default:
+		return &rootfs{Writer: ext4.NewWriter(out), b: b, out: out}, nil
 	}
-	return &rootfs{Writer: ext4.NewWriter(out), b: b, out: out}, nil
+	s, err := newSpool(b.TempDir)
+	if err != nil {
+		return nil, err
+	}
+	return of(pending{s, b, out}), nil
 }
 
 // extension is what the artifact's name ends with.

@@ -10,7 +10,15 @@ import (
 
 	"github.com/volant/fledge-action/build/cache"
 	"github.com/volant/fledge-action/build/tree"
+	"github.com/volant/fledge-action/internal/outfile"
 )
+
+// pending is what media have in common whose artifact is written when the tree is complete.
+type pending struct {
+	*spool
+	b   *builder
+	out *outfile.File
+}
 
 // spool keeps contents in a file without a name, for artifacts that can only be
 // written when the tree is complete.

@@ -5,7 +5,6 @@ import (
 
 	"github.com/volant/fledge-action/build/squashfs"
 	"github.com/volant/fledge-action/build/tree"
-	"github.com/volant/fledge-action/internal/outfile"
 )
 
 // typeSquashfs is a value of filesystem.type.
@@ -18,19 +17,7 @@ const squashfsNeeds = "stock Volant will not boot this squashfs: give each VM a 
 	"because the agent copies itself into the root; see docs/squashfs.md"
 
 // readOnly is the medium of a filesystem that is written in one piece.
-type readOnly struct {
-	*spool
-	b   *builder
-	out *outfile.File
-}
-
-func newReadOnly(b *builder, out *outfile.File) (*readOnly, error) {
-	s, err := newSpool(b.TempDir)
-	if err != nil {
-		return nil, err
-	}
-	return &readOnly{spool: s, b: b, out: out}, nil
-}
+type readOnly struct{ pending }
 
 // write writes the filesystem, then reads it once more for its digest: the superblock
 // is known last and stands first.
