@@ -130,6 +130,7 @@ func read(b []byte, verify bool) error {
 func isVerdict(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnsupported) }
 
 func put8(at int, v uint8) func([]byte)   { return func(b []byte) { b[at] = v } }
+func flip(at int) func([]byte)            { return func(b []byte) { b[at] ^= 1 } }
 func put16(at int, v uint16) func([]byte) { return func(b []byte) { be.PutUint16(b[at:], v) } }
 func put32(at int, v uint32) func([]byte) { return func(b []byte) { be.PutUint32(b[at:], v) } }
 func put64(at int, v uint64) func([]byte) { return func(b []byte) { be.PutUint64(b[at:], v) } }
@@ -432,14 +433,14 @@ func checkSees(t *testing.T, image []byte) {
 		{"count of inodes", put64(128, 5), sector(0, superCRC), "5 inodes"},
 		{"free inodes", put64(136, 5), sector(0, superCRC), "are in directories"},
 		{"free blocks", put64(144, 5), sector(0, superCRC), "5 free blocks"},
-		{"free space header", put8(512+200, 1), func([]byte) {}, "group 0, free space: header: the checksum"},
+		{"free space header", flip(512 + 200), func([]byte) {}, "group 0, free space: header: the checksum"},
 		{"number of a group", put32(group+512+8, 5), sector(group+512, 216), "group 1, free space: it says that it is of group 5"},
 		{"length of a group", put32(group+1024+12, 5), sector(group+1024, 312), "a group of 5 blocks"},
 		{"magic of the free list", put32(group+1536, 5), func([]byte) {}, "group 1, free list: magic"},
-		{"copy of the superblock", put8(group+33, 5), func([]byte) {}, "group 1, superblock"},
+		{"copy of the superblock", flip(group + 33), func([]byte) {}, "group 1, superblock"},
 		{"deleted inode", put32(1024+40, 77), sector(1024, 312), "inode 77 of the group is open or deleted"},
 		{"blocks of two files", func(b []byte) { copy(b[hard+coreSize+8:hard+coreSize+16], leafIn.attr.b[8:16]) }, inode(hard), "byte"},
-		{"inode checksum", put8(hard+50, 1), func([]byte) {}, "core: the checksum"},
+		{"inode checksum", flip(hard + 50), func([]byte) {}, "core: the checksum"},
 	} {
 		b := slices.Clone(image)
 		tt.damage(b)
