@@ -150,8 +150,8 @@ func scriptRelease(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("GITHUB_API", s.URL)
 }
 
-// scriptFlip changes one bit in the middle of the first text of a file that stands
-// between two others.
+// scriptFlip changes the character in the middle of the base64 that stands behind a text, to
+// another one of base64.
 func scriptFlip(ts *testscript.TestScript, _ bool, args []string) {
 	name := ts.MkAbs(args[0])
 	data, err := os.ReadFile(name)
@@ -162,9 +162,11 @@ func scriptFlip(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	from += len(args[1])
 	at := from + bytes.IndexByte(data[from:], '"')/2
-	if data[at]++; data[at] > 'z' {
-		data[at] = 'a'
+	other := byte('A')
+	if data[at] == other {
+		other = 'B'
 	}
+	data[at] = other
 	ts.Logf("%s: %s at %d", args[0], hex.EncodeToString(data[at:at+1]), at)
 	ts.Check(os.WriteFile(name, data, 0o644))
 }
